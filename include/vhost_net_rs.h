@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Everything that the Rust side calls in C: the kernel's headers, from which
+ * bindgen takes exported functions and layouts, and the shims for what is
+ * inline or a macro there. The shims include this file and bindgen reads it,
+ * so a prototype stands once.
+ *
+ * A shim is one call and has no logic.
+ */
+#ifndef _VHOST_NET_RS_H
+#define _VHOST_NET_RS_H
+
+#include <linux/cgroup.h>
+#include <linux/eventfd.h>
+#include <linux/file.h>
+#include <linux/if_tap.h>
+#include <linux/if_tun.h>
+#include <linux/kthread.h>
+#include <linux/mmu_context.h>
+#include <linux/net.h>
+#include <linux/page_frag_cache.h>
+#include <linux/poll.h>
+#include <linux/ptr_ring.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/vhost_task.h>
+#include <linux/skb_array.h>
+#include <linux/skbuff.h>
+#include <linux/uaccess.h>
+#include <linux/uio.h>
+#include <linux/wait.h>
+
+#include <net/sock.h>
+#include <net/xdp.h>
+
+/* Sizes that only the C compiler knows. */
+enum {
+	VNR_SHARED_INFO_SIZE = SKB_DATA_ALIGN(sizeof(struct skb_shared_info)),
+	VNR_RX_PAD = NET_IP_ALIGN + NET_SKB_PAD,
+	VNR_XDP_HEADROOM = XDP_PACKET_HEADROOM,
+	VNR_CACHE_BYTES = SMP_CACHE_BYTES,
+	VNR_PAGE_SIZE = PAGE_SIZE,
+	VNR_TUN_MSG_PTR = TUN_MSG_PTR,
+	VNR_AF_PACKET = AF_PACKET,
+	VNR_SOCK_RAW = SOCK_RAW,
+	VNR_MSG_DONTWAIT = MSG_DONTWAIT,
+	VNR_MSG_TRUNC = MSG_TRUNC,
+	VNR_MSG_MORE = MSG_MORE,
+	VNR_VLAN_HLEN = VLAN_HLEN,
+	VNR_TASK_INTERRUPTIBLE = TASK_INTERRUPTIBLE,
+	VNR_TASK_RUNNING = TASK_RUNNING,
+	VNR_VHOST_NET_MINOR = VHOST_NET_MINOR,
+};
+
+#define VNR_NODE_LEN 32
+
+/* rust/helpers/param.c */
+extern char vnr_node[VNR_NODE_LEN];
+
+/* rust/helpers/file.c */
+__poll_t vnr_vfs_poll(struct file *file, struct poll_table_struct *pt);
+void vnr_init_waitqueue_func_entry(struct wait_queue_entry *entry,
+				   wait_queue_func_t func);
+__poll_t vnr_key_to_poll(void *key);
+
+/* rust/helpers/net.c */
+int vnr_sock_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
+int vnr_sock_recvmsg(struct socket *sock, struct msghdr *msg, size_t len,
+		     int flags);
+struct file *vnr_sock_file(struct socket *sock);
+int vnr_sock_family(struct socket *sock);
+int vnr_sock_type(struct socket *sock);
+int vnr_sock_sndbuf(struct socket *sock);
+bool vnr_sock_xdp(struct socket *sock);
+void vnr_sock_queue_lock(struct socket *sock, unsigned long *flags);
+void vnr_sock_queue_unlock(struct socket *sock, unsigned long flags);
+struct sk_buff *vnr_sock_queue_peek(struct socket *sock);
+int vnr_skb_len_with_tag(struct sk_buff *skb);
+void vnr_ptr_ring_lock(struct ptr_ring *ring);
+void vnr_ptr_ring_unlock(struct ptr_ring *ring);
+int vnr_ptr_ring_consume_batched(struct ptr_ring *ring, void **array, int n);
+void vnr_ptr_ring_unconsume(struct ptr_ring *ring, void **array, int n,
+			    void (*destroy)(void *));
+bool vnr_tun_is_xdp_frame(void *ptr);
+u32 vnr_tun_xdp_frame_len(void *ptr);
+
+/* rust/helpers/sched.c */
+void vnr_set_current_state(int state);
+void vnr_finish_state(int state);
+void vnr_cond_resched(void);
+struct task_struct *vnr_get_task_struct(struct task_struct *task);
+void vnr_put_task_struct(struct task_struct *task);
+
+/* rust/helpers/uaccess.c */
+int vnr_get_user16(u16 *value, const u16 __user *addr);
+int vnr_put_user16(u16 value, u16 __user *addr);
+unsigned long vnr_copy_from_user(void *to, const void __user *from,
+				 unsigned long len);
+unsigned long vnr_copy_to_user(void __user *to, const void *from,
+			       unsigned long len);
+bool vnr_access_ok(unsigned long addr, unsigned long len);
+unsigned long vnr_user_limit(void);
+
+#endif /* _VHOST_NET_RS_H */

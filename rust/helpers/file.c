@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include "vhost_net_rs.h"
+
+__poll_t vnr_vfs_poll(struct file *file, struct poll_table_struct *pt)
+{
+	return vfs_poll(file, pt);
+}
+
+void vnr_init_waitqueue_func_entry(struct wait_queue_entry *entry,
+				   wait_queue_func_t func)
+{
+	init_waitqueue_func_entry(entry, func);
+}
+
+__poll_t vnr_key_to_poll(void *key)
+{
+	return key_to_poll(key);
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include "vhost_net_rs.h"
+
+void vnr_set_current_state(int state)
+{
+	set_current_state(state);
+}
+
+void vnr_finish_state(int state)
+{
+	__set_current_state(state);
+}
+
+void vnr_cond_resched(void)
+{
+	cond_resched();
+}
+
+struct task_struct *vnr_get_task_struct(struct task_struct *task)
+{
+	return get_task_struct(task);
+}
+
+void vnr_put_task_struct(struct task_struct *task)
+{
+	put_task_struct(task);
+}
