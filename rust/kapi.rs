@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel, as safe types.
+//!
+//! The only place with `unsafe` code. Each file is written as if it were to become part of the
+//! `kernel` crate, knows the kernel's mechanisms, and nothing of virtio.
+
+pub(crate) mod chardev;
+pub(crate) mod eventfd;
+mod ffi;
+pub(crate) mod iov;
+pub(crate) mod link;
+pub(crate) mod mm;
+pub(crate) mod retire;
+pub(crate) mod socket;
+pub(crate) mod thread;
+pub(crate) mod tun;
+pub(crate) mod uaccess;
+pub(crate) mod wait;
+pub(crate) mod worker;

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Foreign names: generated for the kernel being built against, and borrowed.
+//!
+//! Private to [`crate::kapi`]. What the kernel crate's own bindings already have is borrowed
+//! here and nowhere else, so that a name lost between two kernels shows in one file.
+
+pub(super) use kernel::bindings::{
+    complete_all,
+    eventfd_ctx,
+    file,
+    file_operations,
+    init_completion,
+    iov_iter,
+    iovec,
+    misc_deregister,
+    misc_register,
+    miscdevice,
+    mm_struct,
+    msghdr,
+    poll_table_struct,
+    task_struct,
+    wait_for_completion,
+    wait_queue_entry,
+    wait_queue_entry_t,
+    wait_queue_head,
+    wait_queue_head_t,
+    wake_up_process, //
+};
+
+pub(super) use generated::*;
+
+#[allow(
+    clippy::all,
+    dead_code,
+    missing_docs,
+    non_camel_case_types,
+    non_snake_case,
+    non_upper_case_globals,
+    unreachable_pub,
+    unsafe_op_in_unsafe_fn,
+    unused
+)]
+mod generated {
+    use super::{
+        eventfd_ctx,
+        file,
+        iov_iter,
+        iovec,
+        mm_struct,
+        msghdr,
+        poll_table_struct,
+        task_struct,
+        wait_queue_entry,
+        wait_queue_entry_t,
+        wait_queue_head,
+        wait_queue_head_t, //
+    };
+    use kernel::bindings::__poll_t;
+    use kernel::ffi;
+
+    type __kernel_size_t = usize;
+    type __kernel_ssize_t = isize;
+    type __kernel_ptrdiff_t = isize;
+
+    include!("bindings_generated.rs");
+}

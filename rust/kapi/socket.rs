@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A packet socket that owns its file: a tun or tap queue, or a raw `AF_PACKET` socket.
+//!
+//! C headers: [`include/linux/net.h`](srctree/include/linux/net.h),
+//! [`include/linux/if_tun.h`](srctree/include/linux/if_tun.h),
+//! [`include/linux/if_tap.h`](srctree/include/linux/if_tap.h)
+
+use core::{
+    ffi::c_void,
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
+};
+use kernel::{
+    error::from_err_ptr,
+    fs::{
+        File,
+        LocalFile, //
+    },
+    prelude::*,
+    sync::aref::ARef, //
+};
+
+use super::{
+    ffi,
+    iov::IoVec,
+    mm::InMm, //
+};
+
+/// `ITER_DEST` and `ITER_SOURCE` of `struct iov_iter`: what the user memory is to the transfer.
+const ITER_DEST: u32 = 0;
+const ITER_SOURCE: u32 = 1;
+
+/// Where a socket comes from, and so what it can do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Packet,
+    Tun,
+    Tap,
+}
+
+/// A socket that takes and gives whole packets.
+///
+/// # Invariants
+///
+/// `sock` belongs to `file` and lives as long as it does; `kind` says what it is. `ring`, if any,
+/// is the ring that the tun or tap queue of `file` is filled through, and lives as long.
+pub(crate) struct Socket {
+    sock: NonNull<ffi::socket>,
+    kind: Kind,
+    ring: Option<NonNull<ffi::ptr_ring>>,
+    file: ARef<File>,
+}
+
+// SAFETY: A socket may be used and released on any thread; its operations lock.
+unsafe impl Send for Socket {}
+// SAFETY: As above.
+unsafe impl Sync for Socket {}
+
+impl Socket {
+    /// The socket behind a file descriptor of the caller, which is looked up once.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTSOCK` for everything that is not one of the three kinds, also for no file at all.
+    pub(crate) fn from_fd(fd: i32) -> Result<Self> {
+        let fd = u32::try_from(fd).map_err(|_| ENOTSOCK)?;
+        let file = LocalFile::fget(fd).map_err(|_| ENOTSOCK)?;
+        // SAFETY: The caller is in an ioctl on another file, so this thread is in no
+        // `fdget_pos` section, and the reference may be shared.
+        let file = unsafe { LocalFile::assume_no_fdget_pos(file) };
+        let (sock, kind) = Self::find(&file)?;
+        let ring = Self::find_ring(&file, kind);
+        // INVARIANT: Both were obtained from `file`.
+        Ok(Self {
+            sock,
+            kind,
+            ring,
+            file,
+        })
+    }
+
+    fn find(file: &File) -> Result<(NonNull<ffi::socket>, Kind)> {
+        let raw = file.as_ptr();
+        // SAFETY: The file is valid.
+        if let Some(sock) = NonNull::new(unsafe { ffi::sock_from_file(raw) }) {
+            // SAFETY: The socket is valid as long as its file is.
+            let (family, kind) = unsafe {
+                (
+                    ffi::vnr_sock_family(sock.as_ptr()),
+                    ffi::vnr_sock_type(sock.as_ptr()),
+                )
+            };
+            if family != ffi::VNR_AF_PACKET as i32 || kind != ffi::VNR_SOCK_RAW as i32 {
+                return Err(ENOTSOCK);
+            }
+            return Ok((sock, Kind::Packet));
+        }
+        // SAFETY: The file is valid.
+        if let Ok(sock) = from_err_ptr(unsafe { ffi::tun_get_socket(raw) }) {
+            return NonNull::new(sock).map(|s| (s, Kind::Tun)).ok_or(ENOTSOCK);
+        }
+        // SAFETY: The file is valid.
+        if let Ok(sock) = from_err_ptr(unsafe { ffi::tap_get_socket(raw) }) {
+            return NonNull::new(sock).map(|s| (s, Kind::Tap)).ok_or(ENOTSOCK);
+        }
+        Err(ENOTSOCK)
+    }
+
+    fn find_ring(file: &File, kind: Kind) -> Option<NonNull<ffi::ptr_ring>> {
+        let raw = file.as_ptr();
+        let ring = match kind {
+            Kind::Packet => return None,
+            // SAFETY: The file is valid.
+            Kind::Tun => unsafe { ffi::tun_get_tx_ring(raw) },
+            // SAFETY: The file is valid.
+            Kind::Tap => unsafe { ffi::tap_get_ptr_ring(raw) },
+        };
+        from_err_ptr(ring).ok().and_then(NonNull::new)
+    }
+
+    /// The file that keeps the socket, for waiting on it.
+    pub(crate) fn file(&self) -> &ARef<File> {
+        &self.file
+    }
+
+    /// Whether both are the same socket.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.sock == other.sock
+    }
+
+    /// Whether packets may be sent in batches: a tun or tap queue without a limit on what is
+    /// under way, so that no send ever has to wait.
+    pub(crate) fn takes_batches(&self) -> bool {
+        // SAFETY: Valid by the invariant.
+        let sndbuf = unsafe { ffi::vnr_sock_sndbuf(self.sock.as_ptr()) };
+        self.kind != Kind::Packet && sndbuf == i32::MAX
+    }
+
+    /// The room that an XDP program on the queue may ask for before each frame, in bytes.
+    pub(super) fn headroom(&self) -> usize {
+        // SAFETY: Valid by the invariant.
+        match unsafe { ffi::vnr_sock_xdp(self.sock.as_ptr()) } {
+            true => ffi::VNR_XDP_HEADROOM as usize,
+            false => 0,
+        }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) fn ring(&self) -> Option<NonNull<ffi::ptr_ring>> {
+        self.ring
+    }
+
+    pub(super) fn raw(&self) -> *mut ffi::socket {
+        self.sock.as_ptr()
+    }
+
+    /// Sends one packet, gathered from `segs` without their first `skip` bytes; `len` bytes in
+    /// all. Does not wait for room. Returns how many bytes were taken.
+    ///
+    /// `more` says that another packet follows at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket; `EAGAIN`, `ENOMEM` and `ENOBUFS` mean that it is worth a retry.
+    pub(crate) fn send(
+        &self,
+        _mm: &InMm<'_>,
+        segs: &[IoVec],
+        skip: usize,
+        len: usize,
+        more: bool,
+    ) -> Result<usize> {
+        let mut msg = ffi::msghdr::default();
+        msg.msg_flags = ffi::VNR_MSG_DONTWAIT | if more { ffi::VNR_MSG_MORE } else { 0 };
+        user_iter(&mut msg.msg_iter, ITER_SOURCE, segs, skip, len);
+        // SAFETY: Socket and message are valid; `msg_control` is null, so nothing but the packet
+        // is passed.
+        let ret = unsafe { ffi::vnr_sock_sendmsg(self.sock.as_ptr(), &mut msg, len) };
+        usize::try_from(ret).map_err(|_| Error::from_errno(ret))
+    }
+
+    /// Receives one packet into `segs` behind their first `skip` bytes. `control` is a ring entry
+    /// of this socket, or null.
+    ///
+    /// # Safety
+    ///
+    /// `control` is null, or an entry from this socket's own ring that the caller gives up.
+    pub(super) unsafe fn receive(
+        &self,
+        segs: &[IoVec],
+        skip: usize,
+        len: usize,
+        control: *mut c_void,
+    ) -> Result<usize> {
+        let mut msg = ffi::msghdr::default();
+        msg.msg_flags = ffi::VNR_MSG_DONTWAIT;
+        msg.__bindgen_anon_1.msg_control = control;
+        user_iter(&mut msg.msg_iter, ITER_DEST, segs, skip, len);
+        let flags = (ffi::VNR_MSG_DONTWAIT | ffi::VNR_MSG_TRUNC) as i32;
+        // SAFETY: Socket and message are valid; the entry is consumed, also on error.
+        let ret = unsafe { ffi::vnr_sock_recvmsg(self.sock.as_ptr(), &mut msg, len, flags) };
+        usize::try_from(ret).map_err(|_| Error::from_errno(ret))
+    }
+
+    /// The length of the packet that waits first in the socket's own queue, with the VLAN tag
+    /// that is held beside it.
+    pub(super) fn first_queued(&self) -> Option<usize> {
+        let mut flags = 0;
+        // SAFETY: Valid by the invariant; the packet is only looked at while its queue is locked.
+        let len = unsafe {
+            ffi::vnr_sock_queue_lock(self.sock.as_ptr(), &mut flags);
+            let skb = ffi::vnr_sock_queue_peek(self.sock.as_ptr());
+            let len = if skb.is_null() {
+                0
+            } else {
+                ffi::vnr_skb_len_with_tag(skb)
+            };
+            ffi::vnr_sock_queue_unlock(self.sock.as_ptr(), flags);
+            len
+        };
+        usize::try_from(len).ok().filter(|&len| len > 0)
+    }
+}
+
+/// Points `iter` at `segs` without their first `skip` bytes, `len` bytes in all.
+///
+/// The iterator borrows `segs` by address: it must not be used after them. Here it lives in a
+/// message on the stack of the function that was lent `segs`.
+fn user_iter(iter: &mut ffi::iov_iter, direction: u32, segs: &[IoVec], skip: usize, len: usize) {
+    let total = len.saturating_add(skip);
+    // SAFETY: CAST: `IoVec` has the layout of `struct iovec`, and `segs` is valid for the number
+    // of elements given. The addresses are checked when they are used.
+    unsafe { ffi::iov_iter_init(iter, direction, segs.as_ptr().cast(), segs.len(), total) };
+    if skip > 0 {
+        // SAFETY: Initialised above, for at least `skip` bytes.
+        unsafe { ffi::iov_iter_advance(iter, skip) };
+    }
+}
+
+/// A message that carries nothing but what `msg_control` points to.
+pub(super) fn control_message(control: *mut c_void, len: usize) -> ffi::msghdr {
+    let mut msg = ffi::msghdr::default();
+    msg.msg_flags = ffi::VNR_MSG_DONTWAIT;
+    msg.__bindgen_anon_1.msg_control = control;
+    msg.msg_controllen = len;
+    user_iter(&mut msg.msg_iter, ITER_SOURCE, &[], 0, 0);
+    debug_assert!(msg.msg_name == null_mut());
+    msg
+}

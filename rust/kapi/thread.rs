@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The thread behind a [`Worker`]: a vhost task, or a kthread that borrows the owner's mm.
+//!
+//! C headers: [`include/linux/sched/vhost_task.h`](srctree/include/linux/sched/vhost_task.h),
+//! [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
+
+use core::{
+    ffi::c_void,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    mm::MmWithUser,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
+    },
+    task::Task, //
+};
+
+use super::{
+    ffi,
+    retire::Domain,
+    worker::{
+        Context,
+        Run,
+        Work,
+        Worker, //
+    },
+};
+
+/// What kind of thread runs the work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ThreadKind {
+    /// A thread of the owner's thread group: its accounting, cgroups and limits apply, and it
+    /// dies with the owner.
+    Task,
+    /// A kernel thread that borrows the owner's address space and joins its cgroups.
+    Kthread,
+}
+
+enum Handle {
+    Task(NonNull<ffi::vhost_task>),
+    Kthread(NonNull<ffi::task_struct>),
+}
+
+/// A running worker thread; stopped on drop.
+///
+/// # Invariants
+///
+/// `handle` was started with a pointer to `worker`, which therefore outlives it, and has not been
+/// stopped.
+pub(crate) struct Thread {
+    worker: Arc<Worker>,
+    handle: Handle,
+}
+
+// SAFETY: Both kinds of thread may be stopped from any thread.
+unsafe impl Send for Thread {}
+
+impl Thread {
+    /// Starts a worker of `domain` in the address space `mm`, which is the caller's.
+    ///
+    /// Sleeps. The new thread is named `vhost-` and the caller's thread number.
+    ///
+    /// # Errors
+    ///
+    /// Those of creating a thread, of joining the caller's cgroups, and `ENOMEM`.
+    pub(crate) fn spawn(
+        kind: ThreadKind,
+        mm: ARef<MmWithUser>,
+        domain: &Arc<Domain>,
+    ) -> Result<Self> {
+        let worker = Arc::pin_init(Worker::new(mm, domain.clone()), GFP_KERNEL)?;
+        domain.add(&worker)?;
+        let handle = match kind {
+            ThreadKind::Task => Self::start_task(&worker),
+            ThreadKind::Kthread => Self::start_kthread(&worker),
+        };
+        match handle {
+            Ok(handle) => {
+                // INVARIANT: Just started with a pointer to `worker`.
+                let thread = Self { worker, handle };
+                if kind == ThreadKind::Kthread {
+                    thread.join_cgroups()?;
+                }
+                Ok(thread)
+            }
+            Err(e) => {
+                worker.discard();
+                domain.remove(&worker);
+                Err(e)
+            }
+        }
+    }
+
+    /// Where to queue what this thread is to run.
+    pub(crate) fn worker(&self) -> &Arc<Worker> {
+        &self.worker
+    }
+
+    fn name() -> Result<CString> {
+        CString::try_from_fmt(fmt!("vhost-{}", kernel::current!().pid()))
+    }
+
+    fn start_task(worker: &Arc<Worker>) -> Result<Handle> {
+        let name = Self::name()?;
+        // SAFETY: The functions take what `arg` is, a worker that outlives the task; the name is
+        // copied.
+        let task = from_err_ptr(unsafe {
+            ffi::vhost_task_create(
+                Some(task_run),
+                Some(task_killed),
+                Arc::as_ptr(worker).cast_mut().cast(),
+                name.as_char_ptr(),
+            )
+        })?;
+        let task = NonNull::new(task).ok_or(ENOMEM)?;
+        // SAFETY: Just created and not started.
+        unsafe { ffi::vhost_task_start(task.as_ptr()) };
+        Ok(Handle::Task(task))
+    }
+
+    fn start_kthread(worker: &Arc<Worker>) -> Result<Handle> {
+        let name = Self::name()?;
+        // SAFETY: As in `start_task`; the format takes one string.
+        let task = from_err_ptr(unsafe {
+            ffi::kthread_create_on_node(
+                Some(kthread_run),
+                Arc::as_ptr(worker).cast_mut().cast(),
+                kernel::bindings::NUMA_NO_NODE,
+                c"%s".as_char_ptr(),
+                name.as_char_ptr(),
+            )
+        })?;
+        let task = NonNull::new(task).ok_or(ENOMEM)?;
+        // SAFETY: A new thread, which ends only when it is stopped.
+        unsafe { ffi::wake_up_process(task.as_ptr()) };
+        Ok(Handle::Kthread(task))
+    }
+
+    fn join_cgroups(&self) -> Result {
+        let join = Arc::pin_init(
+            Work::new(Join::new(ARef::from(&**kernel::current!()))),
+            GFP_KERNEL,
+        )?;
+        self.worker.queue(&join);
+        self.worker.flush();
+        to_result(join.result.load(Relaxed))
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        match self.handle {
+            // SAFETY: By the invariant a started task; this frees it.
+            Handle::Task(task) => unsafe { ffi::vhost_task_stop(task.as_ptr()) },
+            Handle::Kthread(task) => {
+                // SAFETY: By the invariant a started thread, which does not end by itself.
+                unsafe { ffi::kthread_stop(task.as_ptr()) };
+            }
+        }
+        // Nothing runs any more; what was queued meanwhile is given back.
+        self.worker.discard();
+        self.worker.domain().remove(&self.worker);
+    }
+}
+
+/// # Safety
+///
+/// `data` is a `Worker`, and the current thread is its vhost task.
+unsafe extern "C" fn task_run(data: *mut c_void) -> bool {
+    // SAFETY: As the caller promises.
+    let worker = unsafe { &*data.cast::<Worker>() };
+    worker.announce();
+    // SAFETY: A vhost task shares the address space of the task that created it, the owner's.
+    unsafe { worker.run_queued() }
+}
+
+/// # Safety
+///
+/// As [`task_run`]; nothing follows.
+unsafe extern "C" fn task_killed(data: *mut c_void) {
+    // SAFETY: As the caller promises.
+    let worker = unsafe { &*data.cast::<Worker>() };
+    // SAFETY: As in `task_run`.
+    unsafe { worker.run_last() };
+}
+
+/// # Safety
+///
+/// `data` is a `Worker`, and the current thread is its kthread.
+unsafe extern "C" fn kthread_run(data: *mut c_void) -> core::ffi::c_int {
+    // SAFETY: As the caller promises.
+    let worker = unsafe { &*data.cast::<Worker>() };
+    worker.announce();
+    let mm = worker.mm().as_raw();
+    // SAFETY: The worker holds a user reference on `mm`, and a kthread has none of its own.
+    unsafe { ffi::kthread_use_mm(mm.cast()) };
+    loop {
+        // SAFETY: Setting the state of the current task is always allowed; a full barrier.
+        unsafe { ffi::vnr_set_current_state(ffi::VNR_TASK_INTERRUPTIBLE as _) };
+        // SAFETY: The current task is a kthread.
+        if unsafe { ffi::kthread_should_stop() } {
+            break;
+        }
+        // SAFETY: `kthread_use_mm` made the owner's address space this thread's.
+        if !unsafe { worker.run_queued() } {
+            // SAFETY: Process context with nothing held.
+            unsafe { ffi::schedule() };
+        }
+    }
+    // SAFETY: As above.
+    unsafe { ffi::vnr_finish_state(ffi::VNR_TASK_RUNNING as _) };
+    // SAFETY: Undoes `kthread_use_mm`.
+    unsafe { ffi::kthread_unuse_mm(mm.cast()) };
+    0
+}
+
+/// Moves the thread that runs it into the cgroups of another.
+struct Join {
+    from: ARef<Task>,
+    result: Atomic<i32>,
+}
+
+impl Join {
+    fn new(from: ARef<Task>) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            from,
+            result: Atomic::new(ENOMEM.to_errno()),
+        })
+    }
+}
+
+impl Run for Join {
+    fn run(work: &Arc<Work<Self>>, _ctx: &Context<'_>) {
+        // SAFETY: Both tasks are valid, one by reference and one by being the current one.
+        let result =
+            unsafe { ffi::cgroup_attach_task_all(work.from.as_ptr().cast(), Task::current_raw()) };
+        work.result.store(result, Relaxed);
+    }
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Work that is queued when a file becomes ready.
+//!
+//! C headers: [`include/linux/poll.h`](srctree/include/linux/poll.h),
+//! [`include/linux/wait.h`](srctree/include/linux/wait.h)
+
+use core::{
+    ffi::{
+        c_int,
+        c_uint,
+        c_void, //
+    },
+    mem::offset_of,
+    ptr::null_mut, //
+};
+use kernel::{
+    fs::File,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+    types::Opaque, //
+};
+
+use super::{
+    ffi,
+    worker::{
+        Run,
+        Work,
+        Worker, //
+    },
+};
+
+/// What to wait for.
+#[derive(Clone, Copy)]
+pub(crate) enum Interest {
+    /// Something to read: `EPOLLIN`.
+    Readable,
+    /// Room to write: `EPOLLOUT`.
+    Writable,
+}
+
+impl Interest {
+    const fn mask(self) -> u32 {
+        match self {
+            Self::Readable => kernel::bindings::POLLIN,
+            Self::Writable => kernel::bindings::POLLOUT,
+        }
+    }
+}
+
+/// What the wake-up function needs, reachable from the wait queue's entry.
+#[repr(C)]
+struct Hook<T> {
+    entry: ffi::wait_queue_entry,
+    mask: u32,
+    worker: Arc<Worker>,
+    work: Arc<Work<T>>,
+}
+
+/// Waits on one file on behalf of one work item. Stopped on drop.
+///
+/// # Invariants
+///
+/// - `hook` is initialised, and `hook.entry` has [`wake`] of this `T` as its function.
+/// - `head` is null, or the wait queue of `file` that `hook.entry` is on.
+#[pin_data(PinnedDrop)]
+pub(crate) struct FilePoll<T: Run> {
+    #[pin]
+    hook: Opaque<Hook<T>>,
+    head: *mut ffi::wait_queue_head,
+    file: ARef<File>,
+}
+
+// SAFETY: The entry may be taken off its queue by any thread, and `head` is only a place.
+unsafe impl<T: Run> Send for FilePoll<T> {}
+
+/// What [`FilePoll::start`] hands to the file's poll function.
+///
+/// # Invariants
+///
+/// `entry` is on no queue as long as `head` is null.
+#[repr(C)]
+struct Table {
+    table: ffi::poll_table_struct,
+    entry: *mut ffi::wait_queue_entry,
+    head: *mut ffi::wait_queue_head,
+}
+
+impl<T: Run> FilePoll<T> {
+    /// Prepares to queue `work` to `worker` when `file` is ready. Nothing is waited for yet.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(
+        file: ARef<File>,
+        interest: Interest,
+        worker: Arc<Worker>,
+        work: Arc<Work<T>>,
+    ) -> Result<Pin<KBox<Self>>> {
+        let hook = Hook {
+            entry: ffi::wait_queue_entry::default(),
+            mask: interest.mask(),
+            worker,
+            work,
+        };
+        let poll = KBox::pin_init(
+            // INVARIANT: On no queue; the entry is completed below, before anybody sees it.
+            pin_init!(Self {
+                hook: Opaque::new(hook),
+                head: null_mut(),
+                file,
+            }),
+            GFP_KERNEL,
+        )?;
+        // SAFETY: The hook is initialised and pinned, and on no queue.
+        unsafe {
+            ffi::vnr_init_waitqueue_func_entry(&raw mut (*poll.hook.get()).entry, Some(wake::<T>));
+        }
+        Ok(poll)
+    }
+
+    /// The file that is waited on.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Starts waiting. If the file is ready now the work is queued at once. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the file reports an error; then it is not waited on.
+    pub(crate) fn start(self: Pin<&mut Self>) -> Result {
+        // SAFETY: Nothing is moved.
+        let this = unsafe { self.get_unchecked_mut() };
+        if !this.head.is_null() {
+            return Ok(());
+        }
+        let mut table = Table {
+            table: ffi::poll_table_struct {
+                _qproc: Some(enqueue),
+                _key: !0,
+            },
+            // SAFETY: Only the place is computed.
+            entry: unsafe { &raw mut (*this.hook.get()).entry },
+            head: null_mut(),
+        };
+        // SAFETY: The file is valid, and `table` is what `enqueue` expects, with an entry that is
+        // on no queue by the invariant.
+        let mask = unsafe { ffi::vnr_vfs_poll(this.file.as_ptr().cast(), &raw mut table.table) };
+        // INVARIANT: `enqueue` put the entry on this queue, which belongs to the file.
+        this.head = table.head;
+        if mask & kernel::bindings::POLLERR != 0 {
+            this.unhook();
+            return Err(EINVAL);
+        }
+        let hook = this.hook.get();
+        // SAFETY: Initialised by the invariant; these fields never change.
+        let (want, worker, work) = unsafe { ((*hook).mask, &(*hook).worker, &(*hook).work) };
+        if mask & want != 0 {
+            worker.queue(work);
+        }
+        Ok(())
+    }
+
+    /// Stops waiting. The wake-up function does not run any more when this returns; what it has
+    /// queued may still run.
+    pub(crate) fn stop(self: Pin<&mut Self>) {
+        // SAFETY: Nothing is moved.
+        unsafe { self.get_unchecked_mut() }.unhook();
+    }
+
+    fn unhook(&mut self) {
+        if !self.head.is_null() {
+            // SAFETY: By the invariant the entry is on this queue, which lives as long as the
+            // file does.
+            unsafe { ffi::remove_wait_queue(self.head, &raw mut (*self.hook.get()).entry) };
+            // INVARIANT: On no queue.
+            self.head = null_mut();
+        }
+    }
+}
+
+#[pinned_drop]
+impl<T: Run> PinnedDrop for FilePoll<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Nothing is moved out of `self`.
+        let this = unsafe { self.get_unchecked_mut() };
+        this.unhook();
+        // SAFETY: Initialised by the invariant, on no queue, and not used again.
+        unsafe { core::ptr::drop_in_place(this.hook.get()) };
+    }
+}
+
+/// Called by the file's poll function for each of its wait queues; only the first is used.
+///
+/// # Safety
+///
+/// `pt` is the first field of a [`Table`]; `head` lives as long as the file that is polled.
+unsafe extern "C" fn enqueue(
+    _file: *mut ffi::file,
+    head: *mut ffi::wait_queue_head_t,
+    pt: *mut ffi::poll_table_struct,
+) {
+    // SAFETY: CAST: `Table` is `repr(C)` with the poll table first.
+    let table = unsafe { &mut *pt.cast::<Table>() };
+    if table.head.is_null() && !head.is_null() {
+        // SAFETY: By the invariant the entry is valid and on no queue.
+        unsafe { ffi::add_wait_queue(head, table.entry) };
+        table.head = head;
+    }
+}
+
+/// The wake-up function: queues the work. Called with the queue's lock held, interrupts off.
+///
+/// # Safety
+///
+/// `entry` is part of a [`Hook`] of this `T` that stays valid for the call.
+unsafe extern "C" fn wake<T: Run>(
+    entry: *mut ffi::wait_queue_entry_t,
+    _mode: c_uint,
+    _flags: c_int,
+    key: *mut c_void,
+) -> c_int {
+    // SAFETY: The entry is a field of a `Hook`, which is valid as long as the entry is on a queue;
+    // taking it off waits for the queue's lock, which is held here.
+    let hook = unsafe { entry.byte_sub(offset_of!(Hook<T>, entry)) }.cast::<Hook<T>>();
+    // SAFETY: As above; these fields never change. The entry itself, which its neighbours on the
+    // queue write to, is not borrowed.
+    let (want, worker, work) = unsafe { ((*hook).mask, &(*hook).worker, &(*hook).work) };
+    // SAFETY: Only looks at the key.
+    if unsafe { ffi::vnr_key_to_poll(key) } & want != 0 {
+        worker.queue(work);
+    }
+    0
+}

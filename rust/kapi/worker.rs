@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Work, run one item after the other by a thread in the owner's address space.
+//!
+//! [`Work<T>`] is what is queued: a counted object that holds the list node. [`Worker`] is the
+//! list and the way to wake who reads it; any number of holders may queue to it, also after its
+//! thread is gone, when queueing does nothing. The thread itself is [`super::thread::Thread`].
+//!
+//! A work function cannot be called by hand: it wants a [`Context`], and a `Context` exists only
+//! while a worker runs an item. It is the evidence that [`super::retire::Slot`] asks for.
+//!
+//! # Waking
+//!
+//! A producer pushes (full barrier) and then looks for the thread; the thread first makes itself
+//! known and its state "about to sleep" (full barrier) and then looks at the list. So either the
+//! producer wakes it or the thread sees the item.
+
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    ptr::NonNull, //
+};
+use kernel::{
+    mm::MmWithUser,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            ordering::{
+                Acquire,
+                Full,
+                Relaxed, //
+            },
+            Atomic, //
+        },
+        Arc,
+        Completion, //
+    },
+    types::NotThreadSafe, //
+};
+
+use super::{
+    ffi,
+    link::{
+        Chain,
+        Link,
+        Links, //
+    },
+    mm::InMm,
+    retire::Domain, //
+};
+
+/// What a work item does.
+pub(crate) trait Run: Send + Sync + Sized + 'static {
+    /// Called by the worker, never twice at the same time for one worker's items, in process
+    /// context, with nothing held. Queueing the item again meanwhile makes it run again.
+    fn run(work: &Arc<Work<Self>>, ctx: &Context<'_>);
+}
+
+/// An object that can be queued to a worker.
+///
+/// # Invariants
+///
+/// While `queued` is true a worker's list owns one reference to the [`Arc`] this lives in.
+#[repr(C)]
+#[pin_data]
+pub(crate) struct Work<T> {
+    link: Link,
+    queued: Atomic<bool>,
+    #[pin]
+    item: T,
+}
+
+// SAFETY: `link` is only touched by whoever owns the node, see `Link`; the rest follows `T`.
+unsafe impl<T: Send + Sync> Send for Work<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send + Sync> Sync for Work<T> {}
+
+impl<T: Run> Work<T> {
+    /// Makes the object around `item`.
+    pub(crate) fn new<E: Into<Error>>(item: impl PinInit<T, E>) -> impl PinInit<Self, Error>
+    where
+        Error: From<E>,
+    {
+        // INVARIANT: In no list.
+        try_pin_init!(Self {
+            link: Link::new(Self::consume),
+            queued: Atomic::new(false),
+            item <- item,
+        }? Error)
+    }
+
+    /// Runs or gives back a queued item.
+    ///
+    /// # Safety
+    ///
+    /// `link` is the first field of a `Work<T>` that came out of a list, which gave it up.
+    unsafe fn consume(link: NonNull<Link>, ctx: Option<&Context<'_>>) {
+        // SAFETY: CAST: `Work<T>` is `repr(C)` with the link first. By the invariant the list
+        // owned a reference, made by `Arc::into_raw` in `Worker::queue`, that is now ours.
+        let work = unsafe { Arc::from_raw(link.as_ptr().cast::<Self>().cast_const()) };
+        // Full barrier: what the item reads from here on is at least as new as what a producer
+        // wrote before it found the item still queued.
+        let _ = work.queued.xchg(false, Full);
+        if let Some(ctx) = ctx {
+            T::run(&work, ctx);
+        }
+    }
+}
+
+impl<T> Deref for Work<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.item
+    }
+}
+
+/// Where work is queued.
+///
+/// # Invariants
+///
+/// `task` is null or a task on which this object holds a reference.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Worker {
+    links: Links,
+    task: Atomic<*mut ffi::task_struct>,
+    #[pin]
+    exited: Completion,
+    mm: ARef<MmWithUser>,
+    domain: Arc<Domain>,
+}
+
+// SAFETY: The list and the task pointer are atomics over things that may be used from any thread
+// (a task reference may be dropped anywhere); the rest is `Send`.
+unsafe impl Send for Worker {}
+// SAFETY: As above; all methods take `&self` and synchronise through the atomics.
+unsafe impl Sync for Worker {}
+
+impl Worker {
+    pub(super) fn new(mm: ARef<MmWithUser>, domain: Arc<Domain>) -> impl PinInit<Self> {
+        // INVARIANT: `task` is null.
+        pin_init!(Self {
+            links: Links::new(),
+            task: Atomic::new(core::ptr::null_mut()),
+            exited <- Completion::new(),
+            mm,
+            domain,
+        })
+    }
+
+    /// Queues `work` unless it is queued already.
+    ///
+    /// Any context, also with interrupts off. Nothing happens when the worker is gone.
+    pub(crate) fn queue<T: Run>(&self, work: &Arc<Work<T>>) {
+        // Full barrier: pairs with the one in `Work::consume`.
+        if work.queued.xchg(true, Full) {
+            return;
+        }
+        let raw = Arc::into_raw(work.clone());
+        // CAST: `Work<T>` is `repr(C)` with the link first.
+        let link = NonNull::from(&**work).cast::<Link>();
+        // SAFETY: `queued` was false, so nobody else owns the node, and the reference above keeps
+        // it valid until `consume` takes it over.
+        // INVARIANT: The list owns the reference in `raw`.
+        if unsafe { self.links.push(link) } {
+            self.wake();
+        } else {
+            let _ = work.queued.xchg(false, Full);
+            // SAFETY: The push failed, so the reference made above is still ours.
+            drop(unsafe { Arc::from_raw(raw) });
+        }
+    }
+
+    fn wake(&self) {
+        let task = self.task.load(Acquire);
+        if !task.is_null() {
+            // SAFETY: By the invariant we hold a reference on the task; waking one that has
+            // exited does nothing.
+            unsafe { ffi::wake_up_process(task) };
+        }
+    }
+
+    /// Waits until all that was queued before has run, or the worker is gone for good.
+    ///
+    /// Sleeps. Not from a work item of this worker, which would wait for itself.
+    pub(super) fn flush(&self) {
+        kernel::stack_pin_init!(let marker = Marker::new());
+        let link = NonNull::from(&*marker).cast::<Link>();
+        // SAFETY: The marker is ours and stays valid: we do not return before it is consumed,
+        // which is what completes it.
+        if unsafe { self.links.push(link) } {
+            self.wake();
+            marker.done.wait_for_completion();
+        } else {
+            self.exited.wait_for_completion();
+        }
+    }
+
+    /// Makes the calling thread the one that is woken. First thing on the worker's thread.
+    pub(super) fn announce(&self) {
+        if !self.task.load(Relaxed).is_null() {
+            return;
+        }
+        // SAFETY: The current task is valid, and so a reference may be taken.
+        let task = unsafe { ffi::vnr_get_task_struct(kernel::task::Task::current_raw()) };
+        // INVARIANT: The reference taken above. Full barrier, see the module's documentation.
+        let old = self.task.xchg(task, Full);
+        Self::put(old);
+    }
+
+    fn put(task: *mut ffi::task_struct) {
+        if !task.is_null() {
+            // SAFETY: Callers pass what they took out of `task`, with its reference.
+            unsafe { ffi::vnr_put_task_struct(task) };
+        }
+    }
+
+    /// Runs what is queued; false when there was nothing.
+    ///
+    /// # Safety
+    ///
+    /// The current thread is this worker's and runs in the owner's address space.
+    pub(super) unsafe fn run_queued(&self) -> bool {
+        let mut chain = self.links.take();
+        if chain.is_empty() {
+            return false;
+        }
+        // SAFETY: Setting the state of the current task to running is always allowed.
+        unsafe { ffi::vnr_finish_state(ffi::VNR_TASK_RUNNING as _) };
+        // SAFETY: As the caller promises.
+        unsafe { self.run_chain(&mut chain) };
+        true
+    }
+
+    /// Refuses further work, runs what is left, and releases who waits for it.
+    ///
+    /// # Safety
+    ///
+    /// As [`Worker::run_queued`].
+    pub(super) unsafe fn run_last(&self) {
+        let mut chain = self.links.close();
+        // SAFETY: As the caller promises.
+        unsafe { self.run_chain(&mut chain) };
+        self.exited.complete_all();
+    }
+
+    /// As [`Worker::run_last`] from any thread, without running anything. For a worker whose
+    /// thread is gone, or never came to be.
+    pub(super) fn discard(&self) {
+        drop(self.links.close());
+        self.exited.complete_all();
+    }
+
+    /// # Safety
+    ///
+    /// As [`Worker::run_queued`].
+    unsafe fn run_chain(&self, chain: &mut Chain) {
+        let ctx = Context {
+            worker: self,
+            // SAFETY: As the caller promises, and `mm` is the owner's.
+            mm: unsafe { InMm::assume(&self.mm) },
+            _thread: PhantomData,
+        };
+        while chain.consume_one(Some(&ctx)) {
+            // SAFETY: Process context with nothing held, as `Run::run` left it.
+            unsafe { ffi::vnr_cond_resched() };
+        }
+    }
+
+    /// The address space that the worker's thread runs in.
+    pub(super) fn mm(&self) -> &ARef<MmWithUser> {
+        &self.mm
+    }
+
+    /// Whose flush waits for this worker.
+    pub(super) fn domain(&self) -> &Arc<Domain> {
+        &self.domain
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Worker {
+    fn drop(self: Pin<&mut Self>) {
+        drop(self.links.close());
+        Self::put(self.task.xchg(core::ptr::null_mut(), Full));
+    }
+}
+
+/// The evidence that a work item is being run, by which worker, and in whose address space.
+pub(crate) struct Context<'a> {
+    worker: &'a Worker,
+    mm: InMm<'a>,
+    _thread: PhantomData<NotThreadSafe>,
+}
+
+impl<'a> Context<'a> {
+    /// The owner's address space, in which the item runs.
+    pub(crate) fn mm(&self) -> &InMm<'a> {
+        &self.mm
+    }
+
+    /// Queues `work` behind everything that waits already.
+    pub(crate) fn requeue<T: Run>(&self, work: &Arc<Work<T>>) {
+        self.worker.queue(work);
+    }
+
+    /// Whose flush waits for the item that holds this.
+    pub(super) fn domain(&self) -> &Arc<Domain> {
+        self.worker.domain()
+    }
+}
+
+/// What a flush queues: it is consumed after everything queued before.
+#[repr(C)]
+#[pin_data]
+struct Marker {
+    link: Link,
+    #[pin]
+    done: Completion,
+}
+
+impl Marker {
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            link: Link::new(Self::consume),
+            done <- Completion::new(),
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `link` is the first field of a `Marker` whose maker waits for it.
+    unsafe fn consume(link: NonNull<Link>, _ctx: Option<&Context<'_>>) {
+        // SAFETY: CAST: `Marker` is `repr(C)` with the link first, and valid until completed.
+        unsafe { link.cast::<Self>().as_ref() }.done.complete_all();
+    }
+}
