@@ -16,6 +16,7 @@
 #include <linux/if_tap.h>
 #include <linux/if_tun.h>
 #include <linux/kthread.h>
+#include <linux/miscdevice.h>
 #include <linux/mmu_context.h>
 #include <linux/net.h>
 #include <linux/page_frag_cache.h>
@@ -35,7 +36,8 @@
 /* Sizes that only the C compiler knows. */
 enum {
 	VNR_SHARED_INFO_SIZE = SKB_DATA_ALIGN(sizeof(struct skb_shared_info)),
-	VNR_RX_PAD = NET_IP_ALIGN + NET_SKB_PAD,
+	/* NET_SKB_PAD is no constant to the compiler, but this is what it is. */
+	VNR_RX_PAD = NET_IP_ALIGN + MAX(32, L1_CACHE_BYTES),
 	VNR_XDP_HEADROOM = XDP_PACKET_HEADROOM,
 	VNR_CACHE_BYTES = SMP_CACHE_BYTES,
 	VNR_PAGE_SIZE = PAGE_SIZE,

@@ -6,11 +6,9 @@
 //! here and nowhere else, so that a name lost between two kernels shows in one file.
 
 pub(super) use kernel::bindings::{
-    complete_all,
     eventfd_ctx,
     file,
     file_operations,
-    init_completion,
     iov_iter,
     iovec,
     misc_deregister,
@@ -20,7 +18,6 @@ pub(super) use kernel::bindings::{
     msghdr,
     poll_table_struct,
     task_struct,
-    wait_for_completion,
     wait_queue_entry,
     wait_queue_entry_t,
     wait_queue_head,
@@ -58,6 +55,7 @@ mod generated {
     };
     use kernel::bindings::__poll_t;
     use kernel::ffi;
+    use pin_init::MaybeZeroable;
 
     type __kernel_size_t = usize;
     type __kernel_ssize_t = isize;

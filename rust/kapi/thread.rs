@@ -16,6 +16,7 @@ use kernel::{
     },
     mm::MmWithUser,
     prelude::*,
+    str::CString,
     sync::{
         aref::ARef,
         atomic::{
@@ -150,7 +151,10 @@ impl Thread {
 
     fn join_cgroups(&self) -> Result {
         let join = Arc::pin_init(
-            Work::new(Join::new(ARef::from(&**kernel::current!()))),
+            Work::new::<Error>(Ok(Join {
+                from: ARef::from(&**kernel::current!()),
+                result: Atomic::new(ENOMEM.to_errno()),
+            })),
             GFP_KERNEL,
         )?;
         self.worker.queue(&join);
@@ -230,15 +234,6 @@ unsafe extern "C" fn kthread_run(data: *mut c_void) -> core::ffi::c_int {
 struct Join {
     from: ARef<Task>,
     result: Atomic<i32>,
-}
-
-impl Join {
-    fn new(from: ARef<Task>) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            from,
-            result: Atomic::new(ENOMEM.to_errno()),
-        })
-    }
 }
 
 impl Run for Join {

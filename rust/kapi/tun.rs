@@ -465,8 +465,10 @@ impl Frame<'_> {
         frame.data_meta = data.cast();
         frame.data_end = data_end.cast();
         frame.rxq = null_mut();
-        frame.flags = 0;
-        frame.frame_sz = self.room as u32;
+        frame.__bindgen_anon_1.__bindgen_anon_1 = ffi::xdp_buff__bindgen_ty_1__bindgen_ty_1 {
+            frame_sz: self.room as u32,
+            flags: 0,
+        };
         // INVARIANT: One more frame, whose fragment the batch owns from now on.
         self.batch.len = self.batch.len.wrapping_add(1);
         core::mem::forget(self.frag);

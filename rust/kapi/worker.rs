@@ -185,7 +185,7 @@ impl Worker {
     ///
     /// Sleeps. Not from a work item of this worker, which would wait for itself.
     pub(super) fn flush(&self) {
-        kernel::stack_pin_init!(let marker = Marker::new());
+        pin_init::stack_pin_init!(let marker = Marker::new());
         let link = NonNull::from(&*marker).cast::<Link>();
         // SAFETY: The marker is ours and stays valid: we do not return before it is consumed,
         // which is what completes it.
