@@ -19,6 +19,7 @@
 #include <linux/miscdevice.h>
 #include <linux/mmu_context.h>
 #include <linux/net.h>
+#include <linux/nospec.h>
 #include <linux/page_frag_cache.h>
 #include <linux/poll.h>
 #include <linux/ptr_ring.h>
@@ -100,6 +101,6 @@ unsigned long vnr_copy_from_user(void *to, const void __user *from,
 unsigned long vnr_copy_to_user(void __user *to, const void *from,
 			       unsigned long len);
 bool vnr_access_ok(unsigned long addr, unsigned long len);
-unsigned long vnr_user_limit(void);
+unsigned long vnr_array_index_nospec(unsigned long index, unsigned long size);
 
 #endif /* _VHOST_NET_RS_H */

@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A virtio-net server in the host kernel.
+//! A virtio-net server in the host kernel, behind the ioctl interface of `/dev/vhost-net`.
+//!
+//! Layers, of which each may use those below it and never one above: `net` knows sockets and what
+//! a packet is, `vhost` knows rings and who set them up, `kapi` knows the kernel and is the only
+//! one with `unsafe` code. `stats` is a leaf. See Documentation/architecture.
 
 mod kapi;
+#[forbid(unsafe_code)]
+mod net;
+#[forbid(unsafe_code)]
+mod stats;
+#[forbid(unsafe_code)]
+mod vhost;
 
 use kernel::prelude::*;
 
@@ -14,9 +24,16 @@ module! {
     license: "GPL",
 }
 
-struct VhostNet;
-impl kernel::Module for VhostNet {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        Ok(Self)
+#[pin_data]
+struct VhostNet {
+    #[pin]
+    _node: kapi::chardev::Registration<net::device::NetDevice>,
+}
+
+impl kernel::InPlaceModule for VhostNet {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _node <- kapi::chardev::Registration::register(),
+        })
     }
 }

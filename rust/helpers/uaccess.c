@@ -29,7 +29,7 @@ bool vnr_access_ok(unsigned long addr, unsigned long len)
 	return access_ok((void __user *)addr, len);
 }
 
-unsigned long vnr_user_limit(void)
+unsigned long vnr_array_index_nospec(unsigned long index, unsigned long size)
 {
-	return TASK_SIZE_MAX;
+	return array_index_nospec(index, size);
 }

@@ -9,6 +9,7 @@
 
 use kernel::{
     error::to_result,
+    fs::Kiocb,
     miscdevice::{
         MiscDevice,
         MiscDeviceOptions, //
@@ -115,6 +116,13 @@ impl<T> PinnedDrop for Registration<T> {
         // SAFETY: Registered by the invariant.
         unsafe { ffi::misc_deregister(self.inner.get()) };
     }
+}
+
+/// Whether the file of a read or write was opened not to wait; `O_NONBLOCK`.
+pub(crate) fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
+    // SAFETY: A `Kiocb` is valid, and so is the file it belongs to.
+    let flags = unsafe { (*(*kiocb.as_raw()).ki_filp).f_flags };
+    flags & kernel::fs::file::flags::O_NONBLOCK != 0
 }
 
 /// The value of the parameter `node`.

@@ -30,6 +30,7 @@ pub(super) use generated::*;
 #[allow(
     clippy::all,
     dead_code,
+    improper_ctypes,
     missing_docs,
     non_camel_case_types,
     non_snake_case,

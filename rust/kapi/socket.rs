@@ -8,10 +8,7 @@
 
 use core::{
     ffi::c_void,
-    ptr::{
-        null_mut,
-        NonNull, //
-    },
+    ptr::NonNull, //
 };
 use kernel::{
     error::from_err_ptr,
@@ -124,11 +121,6 @@ impl Socket {
     /// The file that keeps the socket, for waiting on it.
     pub(crate) fn file(&self) -> &ARef<File> {
         &self.file
-    }
-
-    /// Whether both are the same socket.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.sock == other.sock
     }
 
     /// Whether packets may be sent in batches: a tun or tap queue without a limit on what is
@@ -250,6 +242,5 @@ pub(super) fn control_message(control: *mut c_void, len: usize) -> ffi::msghdr {
     msg.__bindgen_anon_1.msg_control = control;
     msg.msg_controllen = len;
     user_iter(&mut msg.msg_iter, ITER_SOURCE, &[], 0, 0);
-    debug_assert!(msg.msg_name == null_mut());
     msg
 }

@@ -240,12 +240,6 @@ impl TxBatch {
         self.len
     }
 
-    /// Whether nothing waits in it.
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Copies a packet in: `len` bytes gathered from `segs` without their first `skip`, of which
     /// the first `hlen` are the socket's header. It becomes part of the batch by
     /// [`Frame::commit`].

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a queue has done so far, for `/proc/PID/fdinfo/FD`.
+//!
+//! Written by the queue's worker alone, once per run or per batch, and read by anybody.
+
+use kernel::{
+    seq_file::SeqFile,
+    seq_print,
+    sync::atomic::{
+        ordering::Relaxed,
+        Atomic, //
+    },
+};
+
+/// A counter with one writer at a time.
+struct Counter(Atomic<u64>);
+
+impl Counter {
+    const fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    fn add(&self, n: usize) {
+        // CAST: Lossless on 64-bit.
+        self.0
+            .store(self.0.load(Relaxed).wrapping_add(n as u64), Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The counters of one queue. They start at zero with the file and are never reset.
+pub(crate) struct QueueStats {
+    packets: Counter,
+    bytes: Counter,
+    buffers: Counter,
+    batches: Counter,
+    signals: Counter,
+    suppressed: Counter,
+    runs: Counter,
+    drops: Counter,
+    faults: Counter,
+}
+
+impl QueueStats {
+    /// All zero.
+    pub(crate) const fn new() -> Self {
+        Self {
+            packets: Counter::new(),
+            bytes: Counter::new(),
+            buffers: Counter::new(),
+            batches: Counter::new(),
+            signals: Counter::new(),
+            suppressed: Counter::new(),
+            runs: Counter::new(),
+            drops: Counter::new(),
+            faults: Counter::new(),
+        }
+    }
+
+    /// The worker has served the queue once more.
+    pub(crate) fn run(&self) {
+        self.runs.add(1);
+    }
+
+    /// That many packets and bytes have gone through, without headers of ours.
+    pub(crate) fn moved(&self, packets: usize, bytes: usize) {
+        self.packets.add(packets);
+        self.bytes.add(bytes);
+    }
+
+    /// Packets were lost for a reason that is the guest's or the backend's.
+    pub(crate) fn dropped(&self, packets: usize) {
+        self.drops.add(packets);
+    }
+
+    /// The guest made a mistake that stopped the queue.
+    pub(crate) fn fault(&self) {
+        self.faults.add(1);
+    }
+
+    /// That many buffers were handed back at once, with an interrupt or without.
+    pub(crate) fn published(&self, buffers: usize, signalled: bool) {
+        self.buffers.add(buffers);
+        self.batches.add(1);
+        if signalled {
+            self.signals.add(1);
+        } else {
+            self.suppressed.add(1);
+        }
+    }
+
+    /// Prints one line per counter, each name behind `prefix`.
+    pub(crate) fn show(&self, m: &SeqFile, prefix: &str) {
+        let lines = [
+            ("packets", &self.packets),
+            ("bytes", &self.bytes),
+            ("buffers", &self.buffers),
+            ("batches", &self.batches),
+            ("signals", &self.signals),
+            ("suppressed", &self.suppressed),
+            ("runs", &self.runs),
+            ("drops", &self.drops),
+            ("faults", &self.faults),
+        ];
+        for (name, counter) in lines {
+            seq_print!(m, "{}-{}:\t{}\n", prefix, name, counter.get());
+        }
+    }
+}

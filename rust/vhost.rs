@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The vhost side: rings in the owner's memory, and the ioctls that set them up.
+//!
+//! Knows virtio, and no socket.
+
+pub(crate) mod chain;
+pub(crate) mod device;
+pub(crate) mod features;
+mod ioctl;
+pub(crate) mod iotlb;
+pub(crate) mod mem;
+pub(crate) mod notify;
+pub(crate) mod queue;
+pub(crate) mod ring;
+pub(crate) mod session;
+pub(crate) mod uapi;
+pub(crate) mod used;
+mod user;

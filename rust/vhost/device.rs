@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A device: an owner, its worker, and the queues.
+//!
+//! # Locking
+//!
+//! The device's lock first, then that of a queue; those of two queues are never held together.
+//! A flush happens with the device's lock held and no queue's. A work item takes a queue's lock
+//! and never the device's, so what waits for it under the device's lock always gets on.
+
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
+
+use crate::{
+    kapi::{
+        mm::{
+            InMm,
+            Owner, //
+        },
+        retire::Domain,
+        thread::{
+            Thread,
+            ThreadKind, //
+        },
+        worker::Work,
+    },
+    vhost::{
+        features::{
+            Negotiated,
+            BACKEND_OFFERED,
+            OFFERED, //
+        },
+        mem::MemTable,
+        queue::{
+            Attachment,
+            Endpoint,
+            Queue, //
+        },
+        session::Buffers,
+        uapi::{
+            MemoryRegion,
+            QUEUES, //
+        },
+    },
+};
+
+/// Who owns a device, and the thread that works for it. The thread goes first.
+struct Bound {
+    thread: Thread,
+    owner: Owner,
+}
+
+/// What belongs to no queue.
+pub(super) struct State {
+    bound: Option<Bound>,
+    kind: ThreadKind,
+}
+
+/// See the [module's documentation](self).
+#[pin_data]
+pub(crate) struct Device<E: Endpoint> {
+    #[pin]
+    state: Mutex<State>,
+    queues: [Arc<Work<Queue<E>>>; QUEUES],
+    domain: Arc<Domain>,
+}
+
+impl State {
+    /// The evidence that the caller is the owner.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` when it is not, or when there is none.
+    pub(super) fn enter(&self) -> Result<InMm<'_>> {
+        self.bound.as_ref().ok_or(EPERM)?.owner.enter()
+    }
+
+    fn bound(&self) -> Result<&Bound> {
+        self.bound.as_ref().ok_or(EPERM)
+    }
+
+    /// The kind of thread that the next owner gets.
+    pub(super) fn kind(&self) -> ThreadKind {
+        self.kind
+    }
+
+    /// Chooses it.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` once there is an owner.
+    pub(super) fn set_kind(&mut self, kind: ThreadKind) -> Result {
+        self.check_unowned()?;
+        self.kind = kind;
+        Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// `EBUSY` when there is an owner.
+    pub(super) fn check_unowned(&self) -> Result {
+        match self.bound {
+            Some(_) => Err(EBUSY),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<E: Endpoint> Device<E> {
+    /// A fresh device with these endpoints: no owner, no memory, no thread.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(endpoints: [E; QUEUES]) -> Result<Pin<KBox<Self>>> {
+        let domain = Domain::new()?;
+        let [rx, tx] = endpoints;
+        let queues = [Queue::new(rx, &domain)?, Queue::new(tx, &domain)?];
+        KBox::pin_init(
+            pin_init!(Self {
+                state <- kernel::new_mutex!(
+                    State {
+                        bound: None,
+                        kind: ThreadKind::Task,
+                    },
+                    "vhost_net_rs::Device::state"
+                ),
+                queues,
+                domain,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The lock under which everything but data moves.
+    pub(super) fn state(&self) -> &Mutex<State> {
+        &self.state
+    }
+
+    /// The queues, by index.
+    pub(crate) fn queues(&self) -> &[Arc<Work<Queue<E>>>; QUEUES] {
+        &self.queues
+    }
+
+    /// Waits for everything that is queued. With the device's lock held.
+    pub(super) fn flush(&self, _state: &State) {
+        self.domain.flush();
+    }
+
+    /// VHOST_SET_OWNER.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` when there is an owner, `ENOMEM` for whatever goes wrong; then there is none.
+    pub(super) fn set_owner(&self) -> Result {
+        let mut state = self.state.lock();
+        state.check_unowned()?;
+        let buffers = [Buffers::new()?, Buffers::new()?];
+        let owner = Owner::current().map_err(|_| ENOMEM)?;
+        let thread =
+            Thread::spawn(state.kind, owner.mm(), &self.domain).map_err(|_| ENOMEM)?;
+        for (queue, buffers) in self.queues.iter().zip(buffers) {
+            queue.state.lock().set_buffers(Some(buffers));
+        }
+        state.bound = Some(Bound { thread, owner });
+        Ok(())
+    }
+
+    /// VHOST_RESET_OWNER: everything as after open, but for an empty memory table.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` for anybody but the owner; `ENOMEM`, and then nothing has changed.
+    pub(super) fn reset_owner(&self) -> Result {
+        let mut state = self.state.lock();
+        state.enter()?;
+        let empty = Arc::new(MemTable::new(KVec::new())?, GFP_KERNEL)?;
+        self.stop(&mut state);
+        state.kind = ThreadKind::Task;
+        for queue in &self.queues {
+            queue.state.lock().set_table(Some(empty.clone()));
+        }
+        Ok(())
+    }
+
+    /// Ends everything: no thread, no files, no memory of the owner is left. For the last close.
+    pub(crate) fn shut_down(&self) {
+        self.stop(&mut self.state.lock());
+    }
+
+    /// Backends, transmit first, are detached and what was queued for them has run; then the
+    /// same for the kicks; then nothing can queue work, and the thread is stopped.
+    fn stop(&self, state: &mut State) {
+        let backends = {
+            let [rx, tx] = &self.queues;
+            [tx.detach(), rx.detach()]
+        };
+        for backend in backends {
+            if let Attachment::Changed(retired) = backend {
+                drop(retired.reclaim());
+            }
+        }
+        for queue in &self.queues {
+            let kick = queue.state.lock().kick.take();
+            drop(kick);
+        }
+        self.domain.flush();
+        for queue in &self.queues {
+            let mut queue = queue.state.lock();
+            queue.reset();
+            queue.set_buffers(None);
+            queue.set_table(None);
+        }
+        state.bound = None;
+    }
+
+    /// The features that every queue has been told of; they are told together.
+    pub(super) fn set_features(&self, features: u64) -> Result {
+        if features & !OFFERED != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        let _state = self.state.lock();
+        for queue in &self.queues {
+            let mut queue = queue.state.lock();
+            queue.features = features;
+            queue.set_negotiated(Negotiated::new(features));
+        }
+        Ok(())
+    }
+
+    /// VHOST_SET_BACKEND_FEATURES.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` for what is not offered.
+    pub(super) fn set_backend_features(&self, features: u64) -> Result {
+        if features & !BACKEND_OFFERED != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        let _state = self.state.lock();
+        for queue in &self.queues {
+            queue.state.lock().backend_features = features;
+        }
+        Ok(())
+    }
+
+    /// VHOST_SET_MEM_TABLE, with the regions as they were read.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` for regions that are out of bounds, `ENOMEM`; the old table stays then.
+    pub(super) fn set_mem_table(&self, _state: &State, regions: KVec<MemoryRegion>) -> Result {
+        let table = Arc::new(MemTable::new(regions)?, GFP_KERNEL)?;
+        for queue in &self.queues {
+            queue.state.lock().check_table(&table)?;
+        }
+        for queue in &self.queues {
+            queue.state.lock().set_table(Some(table.clone()));
+        }
+        Ok(())
+    }
+
+    /// VHOST_NET_SET_BACKEND for a queue, see [`Queue::set_backend`].
+    pub(super) fn set_backend(
+        &self,
+        state: &State,
+        queue: &Arc<Work<Queue<E>>>,
+        open: impl FnOnce() -> Result<Option<E::Backend>>,
+    ) -> Result {
+        let bound = state.bound()?;
+        let mm = bound.owner.enter()?;
+        match Queue::set_backend(queue, bound.thread.worker(), mm, open)? {
+            Attachment::Same => self.domain.flush(),
+            Attachment::None => {}
+            Attachment::Changed(retired) => {
+                let old = retired.reclaim();
+                if old.is_some() {
+                    self.domain.flush();
+                }
+                drop(old);
+            }
+        }
+        Ok(())
+    }
+
+    /// VHOST_SET_VRING_KICK for a queue, see [`Queue::set_kick`].
+    pub(super) fn set_kick(
+        &self,
+        state: &State,
+        queue: &Arc<Work<Queue<E>>>,
+        file: Option<kernel::sync::aref::ARef<kernel::fs::File>>,
+    ) -> Result {
+        let (replaced, result) = Queue::set_kick(queue, state.bound()?.thread.worker(), file);
+        if replaced {
+            self.domain.flush();
+        }
+        result
+    }
+}

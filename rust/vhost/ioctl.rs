@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ioctl interface: what may be asked, in which order it is checked, and by whom.
+//!
+//! A request is decoded to a typed one before anything is done, so that what follows cannot
+//! misread it. Whether the owner or the argument is looked at first differs, and userspace
+//! probes for it: the argument first for what vhost-net itself defines, the owner first for the
+//! rest.
+
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    uaccess::{
+        UserSlice,
+        UserSliceReader, //
+    },
+};
+
+use crate::{
+    kapi::{
+        eventfd::{
+            eventfd_file,
+            EventFd, //
+        },
+        nospec::array_index_nospec,
+        thread::ThreadKind,
+        worker::Work, //
+    },
+    vhost::{
+        device::{
+            Device,
+            State, //
+        },
+        features::{
+            BACKEND_OFFERED,
+            OFFERED, //
+        },
+        queue::{
+            Endpoint,
+            Queue, //
+        },
+        uapi::{
+            self,
+            MemoryHeader,
+            MemoryRegion,
+            VringAddr,
+            VringFile,
+            VringState, //
+        },
+    },
+};
+
+/// The regions that a memory table may have.
+const MEM_REGIONS_MAX: u32 = 64;
+
+/// The argument of an ioctl, in the caller's memory.
+#[derive(Clone, Copy)]
+struct Arg(usize);
+
+impl Arg {
+    fn reader(self, len: usize) -> UserSliceReader {
+        UserSlice::new(UserPtr::from_addr(self.0), len).reader()
+    }
+
+    fn read<const N: usize>(self) -> Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.reader(N).read_slice(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read_u64(self) -> Result<u64> {
+        Ok(u64::from_ne_bytes(self.read()?))
+    }
+
+    fn write(self, bytes: &[u8]) -> Result {
+        UserSlice::new(UserPtr::from_addr(self.0), bytes.len())
+            .writer()
+            .write_slice(bytes)
+    }
+}
+
+/// A file descriptor, or the one number that stands for none.
+fn optional(fd: i32) -> Option<i32> {
+    (fd != uapi::VHOST_FILE_UNBIND).then_some(fd)
+}
+
+/// A command for one ring, by the part of it that it sets or tells.
+#[derive(Clone, Copy)]
+enum RingCommand {
+    SetNum,
+    SetAddr,
+    SetBase,
+    GetBase,
+    SetKick,
+    SetCall,
+    SetErr,
+}
+
+impl RingCommand {
+    /// # Errors
+    ///
+    /// `ENOTTY` for what is not one.
+    fn decode(cmd: u32) -> Result<Self> {
+        Ok(match cmd {
+            uapi::SET_VRING_NUM => Self::SetNum,
+            uapi::SET_VRING_ADDR => Self::SetAddr,
+            uapi::SET_VRING_BASE => Self::SetBase,
+            uapi::GET_VRING_BASE => Self::GetBase,
+            uapi::SET_VRING_KICK => Self::SetKick,
+            uapi::SET_VRING_CALL => Self::SetCall,
+            uapi::SET_VRING_ERR => Self::SetErr,
+            _ => return Err(ENOTTY),
+        })
+    }
+}
+
+impl<E: Endpoint> Device<E> {
+    /// Serves an ioctl. `open` makes a backend of a file descriptor.
+    ///
+    /// # Errors
+    ///
+    /// See Documentation/uapi; in the order given there.
+    pub(crate) fn ioctl(
+        &self,
+        cmd: u32,
+        arg: usize,
+        open: impl FnOnce(i32) -> Result<E::Backend>,
+    ) -> Result {
+        let arg = Arg(arg);
+        match cmd {
+            uapi::NET_SET_BACKEND => self.net_set_backend(arg, open),
+            uapi::GET_FEATURES => arg.write(&OFFERED.to_ne_bytes()),
+            uapi::SET_FEATURES => self.set_features(arg.read_u64()?),
+            uapi::GET_BACKEND_FEATURES => arg.write(&BACKEND_OFFERED.to_ne_bytes()),
+            uapi::SET_BACKEND_FEATURES => self.set_backend_features(arg.read_u64()?),
+            uapi::SET_OWNER => self.set_owner(),
+            uapi::RESET_OWNER => self.reset_owner(),
+            _ => self.device_ioctl(cmd, arg),
+        }
+    }
+
+    fn net_set_backend(
+        &self,
+        arg: Arg,
+        open: impl FnOnce(i32) -> Result<E::Backend>,
+    ) -> Result {
+        let file = VringFile::from_bytes(&arg.read()?);
+        let state = self.state().lock();
+        state.enter()?;
+        let queue = self.queue(file.index)?;
+        self.set_backend(&state, queue, || optional(file.fd).map(open).transpose())
+    }
+
+    /// What is asked of the device as a whole, and of a ring if it is none of that.
+    fn device_ioctl(&self, cmd: u32, arg: Arg) -> Result {
+        let mut state = self.state().lock();
+        let result = match cmd {
+            uapi::SET_FORK_FROM_OWNER => Self::set_fork_from_owner(&mut state, arg),
+            uapi::GET_FORK_FROM_OWNER => {
+                arg.write(&[u8::from(state.kind() == ThreadKind::Task)])
+            }
+            _ => match state.enter().map(|_| cmd) {
+                Ok(uapi::SET_MEM_TABLE) => self.read_mem_table(&state, arg),
+                Ok(cmd) => return self.ring_ioctl(&state, cmd, arg),
+                Err(e) => Err(e),
+            },
+        };
+        self.flush(&state);
+        result
+    }
+
+    fn set_fork_from_owner(state: &mut State, arg: Arg) -> Result {
+        state.check_unowned()?;
+        let kind = match arg.read::<1>()? {
+            [0] => ThreadKind::Kthread,
+            [1] => ThreadKind::Task,
+            _ => return Err(EINVAL),
+        };
+        state.set_kind(kind)
+    }
+
+    fn read_mem_table(&self, state: &State, arg: Arg) -> Result {
+        let head = MemoryHeader::from_bytes(&arg.read()?);
+        if head.padding != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        if head.nregions > MEM_REGIONS_MAX {
+            return Err(E2BIG);
+        }
+        // CAST: At most `MEM_REGIONS_MAX`.
+        let count = head.nregions as usize;
+        let mut regions = KVec::with_capacity(count, GFP_KERNEL)?;
+        let len = count.saturating_mul(MemoryRegion::SIZE);
+        let mut reader = self.after(arg, MemoryHeader::SIZE, len);
+        for _ in 0..count {
+            let mut bytes = [0; MemoryRegion::SIZE];
+            reader.read_slice(&mut bytes)?;
+            regions.push(MemoryRegion::from_bytes(&bytes), GFP_KERNEL)?;
+        }
+        self.set_mem_table(state, regions)
+    }
+
+    /// What follows the first `skip` bytes of an argument.
+    fn after(&self, arg: Arg, skip: usize, len: usize) -> UserSliceReader {
+        Arg(arg.0.wrapping_add(skip)).reader(len)
+    }
+
+    /// # Errors
+    ///
+    /// `ENOBUFS` for an index that is none.
+    fn queue(&self, index: u32) -> Result<&Arc<Work<Queue<E>>>> {
+        // A bounds check does not stop speculation, and the index is the caller's.
+        let index = usize::try_from(index).map_err(|_| ENOBUFS)?;
+        if index >= uapi::QUEUES {
+            return Err(ENOBUFS);
+        }
+        let index = array_index_nospec(index, uapi::QUEUES);
+        self.queues().get(index).ok_or(ENOBUFS)
+    }
+
+    fn ring_ioctl(&self, state: &State, cmd: u32, arg: Arg) -> Result {
+        let queue = self.queue(u32::from_ne_bytes(arg.read()?))?;
+        match RingCommand::decode(cmd)? {
+            RingCommand::SetNum => Self::set_num(queue, arg),
+            RingCommand::SetAddr => Self::set_addr(queue, arg),
+            RingCommand::SetBase => Self::set_base(queue, arg),
+            RingCommand::GetBase => Self::get_base(queue, arg),
+            RingCommand::SetKick => {
+                let file = VringFile::from_bytes(&arg.read()?);
+                let kick = optional(file.fd).map(eventfd_file).transpose()?;
+                self.set_kick(state, queue, kick)
+            }
+            RingCommand::SetCall => {
+                let call = Self::read_eventfd(arg)?;
+                let old = core::mem::replace(&mut queue.state.lock().call, call);
+                drop(old);
+                Ok(())
+            }
+            RingCommand::SetErr => {
+                let err = Self::read_eventfd(arg)?;
+                let old = core::mem::replace(&mut queue.state.lock().err, err);
+                drop(old);
+                Ok(())
+            }
+        }
+    }
+
+    fn read_eventfd(arg: Arg) -> Result<Option<EventFd>> {
+        let file = VringFile::from_bytes(&arg.read()?);
+        optional(file.fd).map(EventFd::from_fd).transpose()
+    }
+
+    fn set_num(queue: &Queue<E>, arg: Arg) -> Result {
+        let mut queue = queue.state.lock();
+        if queue.is_attached() {
+            return Err(EBUSY);
+        }
+        let VringState { num, .. } = VringState::from_bytes(&arg.read()?);
+        let layout = queue.ring.layout().with_size(num)?;
+        queue.ring.set_layout(layout);
+        Ok(())
+    }
+
+    fn set_addr(queue: &Queue<E>, arg: Arg) -> Result {
+        let addr = VringAddr::from_bytes(&arg.read()?);
+        queue.state.lock().set_addr(&addr)
+    }
+
+    fn set_base(queue: &Queue<E>, arg: Arg) -> Result {
+        let mut queue = queue.state.lock();
+        if queue.is_attached() {
+            return Err(EBUSY);
+        }
+        let VringState { num, .. } = VringState::from_bytes(&arg.read()?);
+        queue.ring.set_base(u16::try_from(num).map_err(|_| EINVAL)?);
+        Ok(())
+    }
+
+    fn get_base(queue: &Queue<E>, arg: Arg) -> Result {
+        let index = u32::from_ne_bytes(arg.read()?);
+        let num = u32::from(queue.state.lock().ring.base());
+        arg.write(&VringState { index, num }.to_bytes())
+    }
+}

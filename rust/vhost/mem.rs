@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Guest memory: the one seam through which rings reach it, and the table that says where it is.
+
+use kernel::prelude::*;
+
+use crate::{
+    kapi::iov::IoVec,
+    vhost::{
+        chain::Fault,
+        uapi::{
+            Desc,
+            MemoryRegion,
+            UsedElem, //
+        },
+    },
+};
+
+/// The length of a descriptor in bytes.
+const DESC_SIZE: usize = core::mem::size_of::<Desc>();
+
+/// Some byte could not be accessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MemFault;
+
+/// Access to the memory that rings live in, by addresses in the owner's address space.
+///
+/// Nothing is assumed of an address. A 16-bit word is read and written in one access; of longer
+/// reads no more is promised than that each byte is read once.
+pub(crate) trait GuestMemory {
+    /// Reads a word.
+    fn read_u16(&self, addr: usize) -> Result<u16, MemFault>;
+    /// Reads words.
+    fn read_u16s(&self, addr: usize, out: &mut [u16]) -> Result<(), MemFault>;
+    /// Reads descriptors.
+    fn read_descs(&self, addr: usize, out: &mut [Desc]) -> Result<(), MemFault>;
+    /// Reads bytes.
+    fn read_bytes(&self, addr: usize, out: &mut [u8]) -> Result<(), MemFault>;
+    /// Writes a word.
+    fn write_u16(&self, addr: usize, value: u16) -> Result<(), MemFault>;
+    /// Writes used entries.
+    fn write_used(&self, addr: usize, elems: &[UsedElem]) -> Result<(), MemFault>;
+    /// What was read before this is no newer than what is read after.
+    fn rmb(&self);
+    /// What was written before this is seen before what is written after.
+    fn wmb(&self);
+    /// Both, and writes against reads.
+    fn mb(&self);
+}
+
+/// A region, with both ends inclusive so that one may reach the end of the address space.
+#[derive(Clone, Copy, Debug)]
+struct Region {
+    first: u64,
+    last: u64,
+    uaddr: u64,
+}
+
+impl Region {
+    #[inline]
+    const fn contains(&self, gpa: u64) -> bool {
+        self.first <= gpa && gpa <= self.last
+    }
+
+    /// Where `gpa`, which the region contains, is for the owner.
+    #[inline]
+    const fn translate(&self, gpa: u64) -> u64 {
+        self.uaddr.wrapping_add(gpa.wrapping_sub(self.first))
+    }
+}
+
+/// Where guest memory is: VHOST_SET_MEM_TABLE.
+///
+/// Replaced whole and never changed. Where regions overlap, any of them answers.
+pub(crate) struct MemTable {
+    regions: KVec<Region>,
+}
+
+impl MemTable {
+    /// Builds the table.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` for a region that wraps around or is empty; an empty one at zero stands for the
+    /// whole address space. `ENOMEM`.
+    pub(crate) fn new(regions: KVec<MemoryRegion>) -> Result<Self> {
+        let mut checked = KVec::with_capacity(regions.len(), GFP_KERNEL)?;
+        for region in regions.iter() {
+            let last = region.gpa.wrapping_add(region.size).wrapping_sub(1);
+            if last < region.gpa {
+                return Err(EFAULT);
+            }
+            let region = Region {
+                first: region.gpa,
+                last,
+                uaddr: region.uaddr,
+            };
+            checked.push(region, GFP_KERNEL)?;
+        }
+        Ok(Self { regions: checked })
+    }
+
+    /// Whether every region lies where `is_user` says that user memory may be.
+    pub(crate) fn regions_ok(&self, is_user: impl Fn(u64, u64) -> bool) -> bool {
+        self.regions.iter().all(|r| {
+            let size = r.last.wrapping_sub(r.first).checked_add(1);
+            size.is_some_and(|size| {
+                r.uaddr.checked_add(size).is_some() && is_user(r.uaddr, size)
+            })
+        })
+    }
+
+    /// The region with `gpa` in it. `hint` is where one was found last.
+    #[inline]
+    fn find(&self, hint: &mut usize, gpa: u64) -> Option<&Region> {
+        match self.regions.get(*hint) {
+            Some(region) if region.contains(gpa) => Some(region),
+            _ => self.search(hint, gpa),
+        }
+    }
+
+    #[cold]
+    fn search(&self, hint: &mut usize, gpa: u64) -> Option<&Region> {
+        // Few regions, and traffic stays within one of them for long.
+        let at = self.regions.iter().position(|r| r.contains(gpa))?;
+        *hint = at;
+        self.regions.get(at)
+    }
+
+    /// Adds the `len` bytes from `gpa` on to `segs`: one segment for each region they touch.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Unmapped`] when a byte is in no region, [`Fault::TooManySegments`] when `segs` is
+    /// full.
+    #[inline]
+    pub(crate) fn translate(
+        &self,
+        hint: &mut usize,
+        gpa: u64,
+        len: u32,
+        segs: &mut KVec<IoVec>,
+    ) -> Result<usize, Fault> {
+        self.pieces(hint, gpa, u64::from(len), |uaddr, len| {
+            segs.push_within_capacity(IoVec::new(uaddr, len))
+                .map_err(|_| Fault::TooManySegments)
+        })
+    }
+
+    /// Whether the `len` bytes from `gpa` on are all in some region.
+    pub(crate) fn covers(&self, hint: &mut usize, gpa: u64, len: u32) -> bool {
+        self.pieces(hint, gpa, u64::from(len), |_, _| Ok(())).is_ok()
+    }
+
+    /// Reads a descriptor that need not lie in one region.
+    pub(crate) fn read_desc<M: GuestMemory>(
+        &self,
+        mem: &M,
+        hint: &mut usize,
+        gpa: u64,
+    ) -> Result<Desc, Fault> {
+        let mut bytes = [0u8; DESC_SIZE];
+        let mut at = 0usize;
+        self.pieces(hint, gpa, DESC_SIZE as u64, |uaddr, len| {
+            let end = at.wrapping_add(len);
+            let now = bytes.get_mut(at..end).ok_or(Fault::IndirectUnreadable)?;
+            at = end;
+            mem.read_bytes(uaddr, now)
+                .map_err(|MemFault| Fault::IndirectUnreadable)
+        })?;
+        Ok(zerocopy::transmute!(bytes))
+    }
+
+    /// Calls `each` with the owner's address and length of each piece, and returns their number.
+    #[inline]
+    fn pieces(
+        &self,
+        hint: &mut usize,
+        gpa: u64,
+        len: u64,
+        mut each: impl FnMut(usize, usize) -> Result<(), Fault>,
+    ) -> Result<usize, Fault> {
+        let (mut gpa, mut left, mut count) = (gpa, len, 0usize);
+        while left > 0 {
+            let region = self.find(hint, gpa).ok_or(Fault::Unmapped)?;
+            // The bytes after this one; a region may be the whole address space.
+            let after = region.last.wrapping_sub(gpa);
+            let size = if left.wrapping_sub(1) <= after {
+                left
+            } else {
+                after.wrapping_add(1)
+            };
+            // CAST: Lossless on 64-bit.
+            each(region.translate(gpa) as usize, size as usize)?;
+            count = count.wrapping_add(1);
+            left = left.wrapping_sub(size);
+            if left > 0 {
+                gpa = gpa.checked_add(size).ok_or(Fault::Unmapped)?;
+            }
+        }
+        Ok(count)
+    }
+}

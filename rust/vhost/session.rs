@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One run over one queue: buffers out, used entries back, and nothing left to check.
+//!
+//! A [`Session`] exists only while the worker serves a queue that is live: its lock is held, the
+//! owner's memory is this thread's, guest notifications are off. Buffers that are taken and not
+//! completed go back to the ring when they are dropped, so no count of them travels by hand.
+
+use kernel::prelude::*;
+
+use crate::{
+    kapi::{
+        eventfd::EventFd,
+        iov::IoVec,
+        mm::InMm,
+        uaccess::UserMem, //
+    },
+    stats::QueueStats,
+    vhost::{
+        chain::{
+            self,
+            Chain,
+            Collected,
+            Fault, //
+        },
+        features::Negotiated,
+        mem::MemTable,
+        ring::Ring,
+        uapi::UsedElem,
+        used, //
+    },
+};
+
+/// Why an endpoint stopped, and so what the queue waits for.
+pub(crate) enum Next {
+    /// The ring has no buffer that would do: a kick.
+    Empty,
+    /// It has had its share for now: its turn.
+    Budget,
+    /// The backend has nothing to give, or no room to take: the backend.
+    Backend,
+    /// The guest made a mistake: a kick, and until then nothing.
+    Fault(Fault),
+}
+
+/// Room for what one packet and one batch may need, allocated with the worker.
+pub(crate) struct Buffers {
+    /// Segments of the buffers that are being filled or emptied.
+    pub(super) segs: KVec<IoVec>,
+    /// Used entries that are not published yet.
+    pub(super) used: KVec<UsedElem>,
+}
+
+impl Buffers {
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self {
+            segs: KVec::with_capacity(super::uapi::IOV_MAX, GFP_KERNEL)?,
+            used: KVec::with_capacity(super::uapi::HEADS_MAX, GFP_KERNEL)?,
+        })
+    }
+}
+
+/// See the [module's documentation](self).
+pub(crate) struct Session<'q> {
+    pub(super) mm: InMm<'q>,
+    pub(super) mem: UserMem<'q>,
+    pub(super) ring: &'q mut Ring,
+    pub(super) table: &'q MemTable,
+    pub(super) hint: &'q mut usize,
+    pub(super) buffers: &'q mut Buffers,
+    pub(super) negotiated: Negotiated,
+    pub(super) call: Option<&'q EventFd>,
+    pub(super) err: Option<&'q EventFd>,
+    pub(super) stats: &'q QueueStats,
+}
+
+/// What came of asking for room for a packet.
+pub(crate) enum Room<'s, 'q> {
+    /// Enough.
+    Ready(Taken<'s, 'q>),
+    /// The ring ran dry: more buffers may come.
+    Short,
+    /// As many buffers as one packet may have do not hold it.
+    TooSmall,
+}
+
+impl<'q> Session<'q> {
+    /// What was negotiated, as yes or no.
+    #[inline]
+    pub(crate) fn negotiated(&self) -> Negotiated {
+        self.negotiated
+    }
+
+    /// The evidence for touching the owner's memory.
+    #[inline]
+    pub(crate) fn mm(&self) -> InMm<'q> {
+        self.mm
+    }
+
+    /// The counters of this queue.
+    #[inline]
+    pub(crate) fn stats(&self) -> &'q QueueStats {
+        self.stats
+    }
+
+    /// How many used entries wait to be published.
+    #[inline]
+    pub(crate) fn pending(&self) -> usize {
+        self.buffers.used.len()
+    }
+
+    /// Takes the next buffer, or `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// The guest's mistake; the buffer stays where it is.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Result<Option<Taken<'_, 'q>>, Fault> {
+        self.buffers.segs.clear();
+        let chain = chain::take(
+            self.ring,
+            &self.mem,
+            self.table,
+            self.hint,
+            &mut self.buffers.segs,
+        )?;
+        let Some(chain) = chain else {
+            return Ok(None);
+        };
+        let Chain {
+            head,
+            writable,
+            bytes,
+            ..
+        } = chain;
+        let from = self.buffers.used.len();
+        let elem = UsedElem {
+            id: u32::from(head),
+            len: 0,
+        };
+        let pushed = self.buffers.used.push_within_capacity(elem).is_ok();
+        let taken = Taken {
+            session: self,
+            from,
+            count: 1,
+            writable,
+            bytes,
+        };
+        // Publishing in time is the endpoint's part; a buffer that finds no room goes back.
+        if pushed {
+            Ok(Some(taken))
+        } else {
+            Err(Fault::TooManySegments)
+        }
+    }
+
+    /// Takes buffers until they hold `want` bytes, at most `max` of them.
+    ///
+    /// # Errors
+    ///
+    /// The guest's mistake; all buffers stay where they are.
+    #[inline]
+    pub(crate) fn take_room(&mut self, want: usize, max: usize) -> Result<Room<'_, 'q>, Fault> {
+        self.buffers.segs.clear();
+        let from = self.buffers.used.len();
+        let collected = chain::collect(
+            self.ring,
+            &self.mem,
+            self.table,
+            self.hint,
+            &mut self.buffers.segs,
+            &mut self.buffers.used,
+            want,
+            max,
+        )?;
+        Ok(match collected {
+            Collected::Ready { heads } => {
+                let writable = self.buffers.segs.len();
+                Room::Ready(Taken {
+                    session: self,
+                    from,
+                    count: heads,
+                    writable,
+                    bytes: want,
+                })
+            }
+            Collected::Short => Room::Short,
+            Collected::TooSmall => Room::TooSmall,
+        })
+    }
+
+    /// Hands all completed buffers back to the guest, and interrupts it if it wants that.
+    ///
+    /// The elements, then the index once, then the decision, then the signal.
+    pub(crate) fn publish(&mut self) {
+        if self.buffers.used.is_empty() {
+            return;
+        }
+        let count = self.buffers.used.len();
+        let published = used::publish(
+            self.ring,
+            &self.mem,
+            self.negotiated,
+            &self.buffers.used,
+            self.call.is_some(),
+        );
+        self.buffers.used.clear();
+        self.stats.published(count, published.signal);
+        if published.fault.is_some() {
+            self.fault();
+        }
+        if published.signal {
+            if let Some(call) = self.call {
+                call.signal();
+            }
+        }
+    }
+
+    /// Tells userspace that the guest made a mistake.
+    pub(super) fn fault(&self) {
+        self.stats.fault();
+        if let Some(err) = self.err {
+            err.signal();
+        }
+    }
+}
+
+/// Buffers out of the ring; back into it when dropped.
+pub(crate) struct Taken<'s, 'q> {
+    session: &'s mut Session<'q>,
+    /// The first of their used entries.
+    from: usize,
+    count: usize,
+    writable: usize,
+    bytes: usize,
+}
+
+impl<'q> Taken<'_, 'q> {
+    /// The memory, in the guest's order.
+    #[inline]
+    pub(crate) fn segs(&self) -> &[IoVec] {
+        &self.session.buffers.segs
+    }
+
+    /// How many segments the device may write.
+    #[inline]
+    pub(crate) fn writable(&self) -> usize {
+        self.writable
+    }
+
+    /// The length in bytes: of a buffer, all of it; of room, what was asked for.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many buffers these are.
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether the guest has made more buffers available behind these. Not known counts as yes.
+    #[inline]
+    pub(crate) fn has_more(&mut self) -> bool {
+        !self.session.ring.is_empty(&self.session.mem)
+    }
+
+    /// Writes `data` at `at` bytes into the buffers.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` when that memory cannot be written, or is not part of them.
+    pub(crate) fn write_at(&self, at: usize, data: &[u8]) -> Result {
+        let (mut skip, mut rest) = (at, data);
+        for seg in self.segs() {
+            if rest.is_empty() {
+                break;
+            }
+            let Some(room) = seg.len().checked_sub(skip) else {
+                skip = skip.wrapping_sub(seg.len());
+                continue;
+            };
+            let (now, later) = rest.split_at_checked(room.min(rest.len())).ok_or(EFAULT)?;
+            self.session
+                .mem
+                .write_bytes(seg.base().wrapping_add(skip), now)?;
+            (skip, rest) = (0, later);
+        }
+        if rest.is_empty() {
+            Ok(())
+        } else {
+            Err(EFAULT)
+        }
+    }
+
+    /// The guest gets them back with the next [`Session::publish`].
+    #[inline]
+    pub(crate) fn complete(mut self) {
+        self.count = 0;
+    }
+}
+
+impl Drop for Taken<'_, '_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.count > 0 {
+            self.session.buffers.used.truncate(self.from);
+            self.session
+                .ring
+                .rewind(u16::try_from(self.count).unwrap_or(u16::MAX));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Handing buffers back, a batch at a time (VIRTIO 1.3, 2.7.8).
+
+use crate::vhost::{
+    chain::Fault,
+    features::Negotiated,
+    mem::{
+        GuestMemory,
+        MemFault, //
+    },
+    notify::wants_interrupt,
+    ring::Ring,
+    uapi::UsedElem, //
+};
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Published {
+    /// The guest wants an interrupt.
+    pub(crate) signal: bool,
+    /// The used ring could not be written; nothing was published then.
+    pub(crate) fault: Option<Fault>,
+}
+
+/// Writes `elems` to the used ring, then its index once, then decides about an interrupt.
+///
+/// Without a call eventfd, `has_call` false, nothing is decided.
+pub(crate) fn publish<M: GuestMemory>(
+    ring: &mut Ring,
+    mem: &M,
+    negotiated: Negotiated,
+    elems: &[UsedElem],
+    has_call: bool,
+) -> Published {
+    let fault = write(ring, mem, elems)
+        .err()
+        .map(|MemFault| Fault::UsedUnwritable);
+    Published {
+        signal: has_call && wants_interrupt(ring, mem, negotiated),
+        fault,
+    }
+}
+
+fn write<M: GuestMemory>(ring: &mut Ring, mem: &M, elems: &[UsedElem]) -> Result<(), MemFault> {
+    let layout = ring.layout();
+    let mut at = ring.next_used();
+    let mut rest = elems;
+    while !rest.is_empty() {
+        let len = rest.len().min(layout.until_wrap(at));
+        let (now, later) = rest.split_at_checked(len).ok_or(MemFault)?;
+        mem.write_used(layout.used_entry(at), now)?;
+        at = at.wrapping_add(u16::try_from(len).map_err(|_| MemFault)?);
+        rest = later;
+    }
+    mem.wmb();
+    let count = u16::try_from(elems.len()).map_err(|_| MemFault)?;
+    ring.advance_used(mem, count)
+}
