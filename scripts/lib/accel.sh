@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# How the test machine is run, and what its log may not say.
+# shellcheck disable=SC2154 # from common.sh
+
+# accel_options: what virtme-ng is told. Hardware virtualisation is used where it
+# can run a stock kernel, which only trying shows: the device file proves nothing.
+# The answer is kept until the host is booted anew.
+accel_options() {
+	local known
+	known=$VNR_CACHE/accel-$(cat /proc/sys/kernel/random/boot_id)
+	if [ ! -e "$known" ]; then
+		if [ -c /dev/kvm ] && kvm_works; then
+			echo "" >"$known"
+		else
+			echo "--disable-kvm --disable-microvm" >"$known"
+		fi
+	fi
+	cat "$known"
+}
+
+kvm_works() {
+	local marker=vnr-kvm-usable
+	say "trying hardware virtualisation ..."
+	# shellcheck disable=SC2016
+	timeout 30 script -qefc 'bash -c '\''in_tree vng -r "/lib/modules/$KERNEL/vmlinuz.unsigned" --cpus 1 -m 1G --exec "echo vnr-kvm"-usable'\' \
+		/dev/null </dev/null 2>&1 | grep -q "$marker"
+}
+
+# kernel_reports LOG: prints what it finds of reports; fails when there is none.
+kernel_reports() {
+	grep -nE -A20 'WARNING: |BUG: |Oops|Call Trace|KASAN|KCSAN|UBSAN|kmemleak: [1-9]|unreferenced object|rcu.*(stall|detected)|blocked for more than|possible (circular|recursive) locking|inconsistent lock state|suspicious RCU|general protection|refcount_t:|list_(add|del) corruption|rust_kernel: panicked|Objects remaining' "$1"
+}

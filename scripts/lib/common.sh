@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What every script needs: where things are, how to say what goes on, and how to
+# run something in the tree. Sourced with the shell set to stop on errors.
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+export repo
+
+# The kernel that is built for and booted: any flavour of Debian's.
+KERNEL=${KERNEL:-7.3.4+deb13-cloud-amd64}
+# Where trees, kernels and build output are kept, outside the clone.
+VNR_CACHE=${VNR_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/vhost-net-rs}
+
+suite=trixie
+tree=$VNR_CACHE/tree-$suite
+# Paths inside the tree.
+headers=/srv/linux-headers
+srcdir=/srv/src
+moddir=/srv/module
+target=/srv/target
+
+progress_started=$SECONDS
+
+# say TEXT...: a line of progress, with the time since the script began.
+say() {
+	printf '[%4ds] %s\n' $((SECONDS - progress_started)) "$*" >&2
+}
+
+die() {
+	printf 'error: %s\n' "$*" >&2
+	exit 1
+}
+
+# step TEXT COMMAND...: runs it quietly; prints how long it took, or all of its
+# output when it fails.
+step() {
+	local text=$1 log start=$SECONDS status=0
+	shift
+	log=$(mktemp)
+	say "$text ..."
+	"$@" >"$log" 2>&1 || status=$?
+	if [ "$status" -ne 0 ]; then
+		cat "$log" >&2
+		rm -f "$log"
+		die "$text: failed with status $status"
+	fi
+	rm -f "$log"
+	say "$text: done in $((SECONDS - start)) s"
+}
+
+# in_tree COMMAND...: runs it as root of the tree, with mounts that end with it.
+in_tree() {
+	# shellcheck disable=SC2016
+	unshare --mount --propagation private bash -c '
+		tree=$1; shift
+		mount -t proc proc "$tree/proc"
+		mount -t sysfs sys "$tree/sys"
+		mount --rbind /dev "$tree/dev"
+		mount -t tmpfs tmp "$tree/tmp"
+		exec chroot "$tree" env -i HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 \
+			PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
+	' in_tree "$tree" "$@"
+}
+
+# source_version: the part of KERNEL that names the source package.
+source_version() {
+	printf '%s\n' "$KERNEL" | sed -E 's/^([0-9]+\.[0-9]+).*/\1/'
+}
+
+kernel_source() {
+	printf '/srv/linux-source-%s\n' "$(source_version)"
+}
+
+kernel_build() {
+	printf '/srv/linux-build-%s\n' "$KERNEL"
+}
+
+# sync_sources: brings the clone into the tree, where it is built and run.
+sync_sources() {
+	mkdir -p "$tree$srcdir"
+	rsync -a --delete --checksum --exclude /.git --exclude target "$repo/" "$tree$srcdir/"
+}

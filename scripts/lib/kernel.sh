@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The kernel: the packages of Debian's own, and a build tree that matches them.
+# shellcheck disable=SC2154 # from common.sh
+
+# pick_kernel: KERNEL, or the newest of its series and flavour when it is gone.
+pick_kernel() {
+	local series flavour best
+	in_tree apt-cache show "linux-headers-$KERNEL" >/dev/null 2>&1 && return
+	series=$(source_version)
+	flavour=$(printf '%s\n' "$KERNEL" | sed -E 's/^[^-]*-//')
+	best=$(in_tree apt-cache search --names-only "^linux-headers-${series//./\\.}\\..*-$flavour\$" |
+		awk '{print $1}' | sed "s/^linux-headers-//" |
+		awk -v want="-$flavour" '{ rest = $0; sub(/^[^-]*/, "", rest); if (rest == want) print }' |
+		sort -V | tail -n1)
+	[ -n "$best" ] || die "no kernel $KERNEL, and none of series $series and flavour $flavour"
+	say "WARNING: kernel $KERNEL is not to be had; taking $best instead"
+	KERNEL=$best
+}
+
+# fetch_kernel: image, modules, configuration and source into the tree.
+fetch_kernel() {
+	if stamp_is "kernel-$KERNEL" "$(kernel_sum)"; then
+		return
+	fi
+	pick_kernel
+	step "fetch kernel $KERNEL and its source" download_kernel
+	step "unpack kernel $KERNEL and its source" unpack_kernel
+	stamp "kernel-$KERNEL" "$(kernel_sum)"
+}
+
+kernel_sum() {
+	sum_of <"$repo/scripts/lib/kernel.sh"
+}
+
+download_kernel() {
+	mkdir -p "$tree/srv/debs"
+	in_tree sh -c "cd /srv/debs && rm -f linux-*-'$KERNEL'_* && apt-get -q download \
+		linux-binary-unsigned-'$KERNEL' linux-modules-'$KERNEL' \
+		linux-headers-'$KERNEL' linux-source-$(source_version)"
+}
+
+unpack_kernel() {
+	local modules=$tree/lib/modules/$KERNEL source
+	source=$tree$(kernel_source)
+	rm -rf "$tree/srv/unpack" "$modules"
+	mkdir -p "$tree/srv/unpack" "$tree/lib/modules"
+	local deb
+	for deb in binary-unsigned modules headers; do
+		dpkg-deb -x "$tree/srv/debs/linux-$deb-${KERNEL}"_*.deb "$tree/srv/unpack"
+	done
+	rm -rf "$tree$headers-$KERNEL"
+	mv "$tree/srv/unpack/usr/src/linux-headers-$KERNEL" "$tree$headers-$KERNEL"
+	mv "$tree/srv/unpack/usr/lib/modules/$KERNEL" "$modules"
+	rm -f "$modules/build" "$modules/source"
+	# The test machine's initramfs cannot load compressed modules.
+	find "$modules" -name '*.ko.xz' -print0 | xargs -0 -r -P2 -n64 xz -d
+	in_tree depmod "$KERNEL" 2>/dev/null
+	if [ ! -e "$source/.unpacked" ]; then
+		rm -rf "$source"
+		dpkg-deb --fsys-tarfile "$tree/srv/debs/linux-source-$(source_version)"_*.deb |
+			tar -xO "./usr/src/linux-source-$(source_version).tar.xz" |
+			xz -dc -T0 | tar -x -C "$tree/srv"
+		touch "$source/.unpacked"
+	fi
+	rm -rf "$tree/srv/unpack" "$tree/srv/debs"
+}
+
+# prepare_kernel: the Rust metadata that no package ships, from the same source,
+# configuration and compilers. It must be the same to the symbol, or nothing
+# built with it would load.
+prepare_kernel() {
+	local sum
+	sum=$(kernel_sum)
+	stamp_is "build-$KERNEL" "$sum" && return
+	step "build the kernel's Rust metadata" build_metadata
+	step "compare it with the shipped kernel" compare_metadata
+	stamp "build-$KERNEL" "$sum"
+}
+
+kernel_make() {
+	in_tree make -C "$(kernel_source)" O="$(kernel_build)" -j"$(nproc)" \
+		CC=x86_64-linux-gnu-gcc-14 KERNELRELEASE="$KERNEL" "$@"
+}
+
+build_metadata() {
+	local build
+	build=$tree$(kernel_build)
+	mkdir -p "$build"
+	cp "$tree$headers-$KERNEL/.config" "$build/.config"
+	kernel_make olddefconfig
+	kernel_make prepare
+	kernel_make modules_prepare
+	cp "$tree$headers-$KERNEL/Module.symvers" "$build/Module.symvers"
+}
+
+# Every Rust symbol that the shipped kernel exports must be exported by what was
+# built: their hashes name compiler, flags and source.
+compare_metadata() {
+	local shipped built missing
+	shipped=$(mktemp) built=$(mktemp)
+	awk '$3 == "vmlinux" && $2 ~ /^_R/ { print $2 }' \
+		"$tree$headers-$KERNEL/Module.symvers" | sort -u >"$shipped"
+	cat "$tree$(kernel_build)"/rust/exports_*_generated.h |
+		sed -nE 's/.*EXPORT_SYMBOL_RUST_GPL\(([^)]*)\).*/\1/p' | sort -u >"$built"
+	missing=$(comm -23 "$shipped" "$built" | wc -l)
+	echo "$(wc -l <"$shipped") shipped Rust symbols, $missing of them not built"
+	[ -s "$shipped" ] && [ "$missing" -eq 0 ]
+}

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The guest's side: memory at addresses of its own, and a split ring's driver.
+
+use crate::vhost::{Region, VringAddr};
+use std::{
+    ptr,
+    sync::atomic::{fence, AtomicU16, Ordering},
+    time::{Duration, Instant},
+};
+
+pub const DESC_NEXT: u16 = 1;
+pub const DESC_WRITE: u16 = 2;
+pub const DESC_INDIRECT: u16 = 4;
+
+/// Where guest memory begins for the guest: nowhere near where it is for us.
+pub const GPA: u64 = 0x4000_0000;
+/// Its length, in two regions that meet in the middle, and are apart for us.
+pub const SIZE: usize = 16 << 20;
+const HALF: usize = SIZE / 2;
+
+/// Guest memory.
+pub struct Memory {
+    halves: [*mut u8; 2],
+}
+
+// SAFETY: Plain memory, and the tests order their own accesses.
+unsafe impl Send for Memory {}
+// SAFETY: As above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    pub fn new() -> Self {
+        let map = || {
+            // SAFETY: A fresh mapping.
+            let at = unsafe {
+                libc::mmap(
+                    ptr::null_mut(),
+                    HALF,
+                    libc::PROT_READ | libc::PROT_WRITE,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                    -1,
+                    0,
+                )
+            };
+            assert!(at != libc::MAP_FAILED);
+            at.cast()
+        };
+        Self {
+            halves: [map(), map()],
+        }
+    }
+
+    pub fn regions(&self) -> Vec<Region> {
+        (0..2)
+            .map(|i| Region {
+                gpa: GPA + (i * HALF) as u64,
+                size: HALF as u64,
+                uaddr: self.halves[i] as u64,
+                flags: 0,
+            })
+            .collect()
+    }
+
+    /// Where an address of the guest is for us.
+    pub fn at(&self, gpa: u64) -> *mut u8 {
+        let off = (gpa - GPA) as usize;
+        assert!(off < SIZE, "{gpa:#x} is not in guest memory");
+        self.halves[off / HALF].wrapping_add(off % HALF)
+    }
+
+    pub fn write(&self, gpa: u64, data: &[u8]) {
+        for (i, byte) in data.iter().enumerate() {
+            // SAFETY: In the mapping, byte by byte since it may be in two.
+            unsafe { self.at(gpa + i as u64).write_volatile(*byte) };
+        }
+    }
+
+    pub fn read(&self, gpa: u64, len: usize) -> Vec<u8> {
+        (0..len as u64)
+            // SAFETY: As in `write`.
+            .map(|i| unsafe { self.at(gpa + i).read_volatile() })
+            .collect()
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        for half in self.halves {
+            // SAFETY: Ours, and no longer used.
+            unsafe { libc::munmap(half.cast(), HALF) };
+        }
+    }
+}
+
+/// One descriptor: address, length, flags.
+pub type Piece = (u64, u32, u16);
+
+/// A split ring, driven as a guest does, or as it should not.
+pub struct Ring<'m> {
+    pub mem: &'m Memory,
+    pub size: u16,
+    /// Where it is for the guest; the parts follow each other, each on its own pages.
+    base: u64,
+    event_idx: bool,
+    next_avail: u16,
+    last_used: u16,
+    next_desc: u16,
+    free: u16,
+    /// How many descriptors each chain has, by its head.
+    lens: Vec<u16>,
+}
+
+impl<'m> Ring<'m> {
+    pub fn new(mem: &'m Memory, base: u64, size: u16, event_idx: bool) -> Self {
+        let ring = Self {
+            mem,
+            size,
+            base,
+            event_idx,
+            next_avail: 0,
+            last_used: 0,
+            next_desc: 0,
+            free: size,
+            lens: vec![0; usize::from(size)],
+        };
+        let len = (ring.used() - base) as usize + 8 * usize::from(size) + 8;
+        mem.write(base, &vec![0; len]);
+        ring
+    }
+
+    fn round(addr: u64) -> u64 {
+        addr.next_multiple_of(4096)
+    }
+
+    pub fn desc(&self) -> u64 {
+        self.base
+    }
+
+    pub fn avail(&self) -> u64 {
+        Self::round(self.base + 16 * u64::from(self.size))
+    }
+
+    pub fn used(&self) -> u64 {
+        Self::round(self.avail() + 2 * u64::from(self.size) + 6)
+    }
+
+    /// The addresses as the ioctl wants them.
+    pub fn addr(&self, index: u32) -> VringAddr {
+        VringAddr {
+            index,
+            flags: 0,
+            desc: self.mem.at(self.desc()) as u64,
+            avail: self.mem.at(self.avail()) as u64,
+            used: self.mem.at(self.used()) as u64,
+            log: 0,
+        }
+    }
+
+    fn word(&self, gpa: u64) -> &AtomicU16 {
+        // SAFETY: In the mapping and aligned, which stays as long as `mem`.
+        unsafe { AtomicU16::from_ptr(self.mem.at(gpa).cast()) }
+    }
+
+    pub fn set_desc(&self, index: u16, (addr, len, flags): Piece, next: u16) {
+        let at = self.desc() + 16 * u64::from(index);
+        self.write_desc(at, (addr, len, flags), next);
+    }
+
+    /// A descriptor anywhere, for indirect tables.
+    pub fn write_desc(&self, at: u64, (addr, len, flags): Piece, next: u16) {
+        let mut bytes = addr.to_le_bytes().to_vec();
+        bytes.extend(len.to_le_bytes());
+        bytes.extend(flags.to_le_bytes());
+        bytes.extend(next.to_le_bytes());
+        self.mem.write(at, &bytes);
+    }
+
+    pub fn free(&self) -> u16 {
+        self.free
+    }
+
+    /// Makes a chain of the next free descriptors available, not yet published.
+    pub fn add(&mut self, pieces: &[Piece]) -> u16 {
+        let head = self.next_desc;
+        let count = pieces.len() as u16;
+        assert!(count <= self.free, "no descriptor left");
+        for (i, &(addr, len, flags)) in pieces.iter().enumerate() {
+            let at = (head + i as u16) % self.size;
+            let more = if i + 1 < pieces.len() { DESC_NEXT } else { 0 };
+            self.set_desc(at, (addr, len, flags | more), (at + 1) % self.size);
+        }
+        self.next_desc = (head + count) % self.size;
+        self.free -= count;
+        self.lens[usize::from(head)] = count;
+        self.push_head(head);
+        head
+    }
+
+    /// The same through a table at `table`.
+    pub fn add_indirect(&mut self, table: u64, pieces: &[Piece]) -> u16 {
+        for (i, &(addr, len, flags)) in pieces.iter().enumerate() {
+            let more = if i + 1 < pieces.len() { DESC_NEXT } else { 0 };
+            self.write_desc(table + 16 * i as u64, (addr, len, flags | more), i as u16 + 1);
+        }
+        self.add(&[(table, 16 * pieces.len() as u32, DESC_INDIRECT)])
+    }
+
+    /// Puts a head into the available ring, whatever it is.
+    pub fn push_head(&mut self, head: u16) {
+        let slot = self.next_avail % self.size;
+        self.word(self.avail() + 4 + 2 * u64::from(slot))
+            .store(head, Ordering::Relaxed);
+        self.next_avail = self.next_avail.wrapping_add(1);
+    }
+
+    /// Shows the device what was added.
+    pub fn publish(&self) {
+        self.word(self.avail() + 2)
+            .store(self.next_avail, Ordering::Release);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Shows it an index of the caller's choice.
+    pub fn publish_idx(&self, idx: u16) {
+        self.word(self.avail() + 2).store(idx, Ordering::SeqCst);
+    }
+
+    pub fn avail_idx(&self) -> u16 {
+        self.next_avail
+    }
+
+    /// Whether the device wants a kick for what was published since `old`.
+    pub fn needs_kick(&self, old: u16) -> bool {
+        fence(Ordering::SeqCst);
+        if self.event_idx {
+            let event = self
+                .word(self.used() + 4 + 8 * u64::from(self.size))
+                .load(Ordering::SeqCst);
+            let new = self.next_avail;
+            new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+        } else {
+            self.word(self.used()).load(Ordering::SeqCst) & 1 == 0
+        }
+    }
+
+    /// Asks for no interrupt, or for one with the next used entry.
+    pub fn set_interrupts(&self, on: bool) {
+        if self.event_idx {
+            let event = if on {
+                self.last_used
+            } else {
+                self.last_used.wrapping_sub(0x8000)
+            };
+            self.word(self.avail() + 4 + 2 * u64::from(self.size))
+                .store(event, Ordering::SeqCst);
+        } else {
+            self.word(self.avail()).store(u16::from(!on), Ordering::SeqCst);
+        }
+    }
+
+    pub fn used_idx(&self) -> u16 {
+        self.word(self.used() + 2).load(Ordering::Acquire)
+    }
+
+    /// The next used entry, if there is one.
+    pub fn pop_used(&mut self) -> Option<(u16, u32)> {
+        if self.used_idx() == self.last_used {
+            return None;
+        }
+        let slot = u64::from(self.last_used % self.size);
+        let bytes = self.mem.read(self.used() + 4 + 8 * slot, 8);
+        let id = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let len = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        self.last_used = self.last_used.wrapping_add(1);
+        let head = u16::try_from(id).expect("a head that was given");
+        self.free += self.lens[usize::from(head)];
+        Some((head, len))
+    }
+
+    /// Waits for the next used entry.
+    pub fn wait_used(&mut self) -> Option<(u16, u32)> {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(entry) = self.pop_used() {
+                return Some(entry);
+            }
+            if Instant::now() > end {
+                return None;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Test Anything Protocol, as kselftests print it.
+
+use std::time::Duration;
+
+/// What a case says: nothing, or what was expected and what came.
+pub type Outcome = Result<(), String>;
+
+/// A suite that is being run.
+pub struct Suite {
+    run: usize,
+    failed: usize,
+    peer_fails: bool,
+}
+
+impl Suite {
+    /// Starts a suite. It must end within `limit`, or the process dies without a plan, which
+    /// whoever reads the output takes for the failure that it is.
+    pub fn new(name: &str, peer_fails: bool, limit: Duration) -> Self {
+        println!("TAP version 13");
+        println!("# suite {name}");
+        // SAFETY: Only sets a timer.
+        unsafe { libc::alarm(limit.as_secs() as u32) };
+        Self {
+            run: 0,
+            failed: 0,
+            peer_fails,
+        }
+    }
+
+    /// Runs one case.
+    pub fn case(&mut self, name: &str, body: impl FnOnce() -> Outcome) {
+        let outcome = body();
+        self.report(name, outcome, None);
+    }
+
+    /// Runs a case in which the C module is known to fail, and why.
+    pub fn case_c_fails(&mut self, name: &str, why: &str, body: impl FnOnce() -> Outcome) {
+        let outcome = body();
+        self.report(name, outcome, Some(why));
+    }
+
+    fn report(&mut self, name: &str, outcome: Outcome, c_fails: Option<&str>) {
+        self.run += 1;
+        let expected = self.peer_fails.then_some(c_fails).flatten();
+        match (outcome, expected) {
+            (Ok(()), None) => println!("ok {} - {name}", self.run),
+            (Ok(()), Some(why)) => {
+                println!("ok {} - {name} # C was expected to fail: {why}", self.run);
+            }
+            (Err(what), Some(why)) => {
+                println!("ok {} - {name} # C fails: {why}: {what}", self.run);
+            }
+            (Err(what), None) => {
+                self.failed += 1;
+                println!("not ok {} - {name}", self.run);
+                for line in what.lines() {
+                    println!("# {line}");
+                }
+            }
+        }
+    }
+
+    /// Prints the plan; true when all is well.
+    pub fn finish(self) -> bool {
+        println!("1..{}", self.run);
+        // SAFETY: Only clears the timer.
+        unsafe { libc::alarm(0) };
+        self.failed == 0
+    }
+}
+
+/// A diagnostic.
+#[macro_export]
+macro_rules! diag {
+    ($($arg:tt)*) => { println!("# {}", format!($($arg)*)) };
+}
+
+/// Fails the case unless the condition holds.
+#[macro_export]
+macro_rules! ensure {
+    ($cond:expr, $($arg:tt)*) => {
+        if !$cond {
+            return Err(format!("{} ({}:{})", format!($($arg)*), file!(), line!()));
+        }
+    };
+}
+
+/// Fails the case unless both are equal.
+#[macro_export]
+macro_rules! ensure_eq {
+    ($got:expr, $want:expr, $($arg:tt)*) => {{
+        let (got, want) = (&$got, &$want);
+        if got != want {
+            return Err(format!(
+                "{}: got {got:?}, expected {want:?} ({}:{})",
+                format!($($arg)*), file!(), line!()
+            ));
+        }
+    }};
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ioctls, with nothing in between: what was asked, and the errno.
+
+use std::{
+    ffi::CString,
+    io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+};
+
+pub const F_MRG_RXBUF: u64 = 1 << 15;
+pub const F_NOTIFY_ON_EMPTY: u64 = 1 << 24;
+pub const F_LOG_ALL: u64 = 1 << 26;
+pub const F_NET_HDR: u64 = 1 << 27;
+pub const F_INDIRECT: u64 = 1 << 28;
+pub const F_EVENT_IDX: u64 = 1 << 29;
+pub const F_VERSION_1: u64 = 1 << 32;
+
+pub const GET_FEATURES: u64 = 0x8008_AF00;
+pub const SET_FEATURES: u64 = 0x4008_AF00;
+pub const SET_OWNER: u64 = 0xAF01;
+pub const RESET_OWNER: u64 = 0xAF02;
+pub const SET_MEM_TABLE: u64 = 0x4008_AF03;
+pub const SET_VRING_NUM: u64 = 0x4008_AF10;
+pub const SET_VRING_ADDR: u64 = 0x4028_AF11;
+pub const SET_VRING_BASE: u64 = 0x4008_AF12;
+pub const GET_VRING_BASE: u64 = 0xC008_AF12;
+pub const SET_VRING_KICK: u64 = 0x4008_AF20;
+pub const SET_VRING_CALL: u64 = 0x4008_AF21;
+pub const SET_VRING_ERR: u64 = 0x4008_AF22;
+pub const SET_BACKEND_FEATURES: u64 = 0x4008_AF25;
+pub const GET_BACKEND_FEATURES: u64 = 0x8008_AF26;
+pub const NET_SET_BACKEND: u64 = 0x4008_AF30;
+pub const SET_FORK_FROM_OWNER: u64 = 0x4001_AF84;
+pub const GET_FORK_FROM_OWNER: u64 = 0x8001_AF85;
+
+/// The receive and the transmit queue.
+pub const RX: u32 = 0;
+pub const TX: u32 = 1;
+
+/// An errno.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl std::fmt::Debug for Errno {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", io::Error::from_raw_os_error(self.0))
+    }
+}
+
+impl Errno {
+    pub fn last() -> Self {
+        Self(io::Error::last_os_error().raw_os_error().unwrap_or(0))
+    }
+}
+
+pub type Result<T = ()> = std::result::Result<T, Errno>;
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct VringState {
+    pub index: u32,
+    pub num: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct VringFile {
+    pub index: u32,
+    pub fd: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct VringAddr {
+    pub index: u32,
+    pub flags: u32,
+    pub desc: u64,
+    pub used: u64,
+    pub avail: u64,
+    pub log: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Region {
+    pub gpa: u64,
+    pub size: u64,
+    pub uaddr: u64,
+    pub flags: u64,
+}
+
+/// An open node.
+pub struct Vhost(OwnedFd);
+
+impl AsRawFd for Vhost {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Vhost {
+    pub fn open(path: &str) -> Self {
+        Self::open_with(path, 0).unwrap_or_else(|e| panic!("{path}: {e:?}"))
+    }
+
+    pub fn open_with(path: &str, flags: i32) -> Result<Self> {
+        let path = CString::new(path).expect("a path");
+        // SAFETY: The path is terminated.
+        let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC | flags) };
+        if fd < 0 {
+            return Err(Errno::last());
+        }
+        // SAFETY: Just opened.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// An ioctl with any argument, also a bad one.
+    pub fn raw(&self, cmd: u64, arg: usize) -> Result {
+        // SAFETY: What the kernel does with the argument is what is tested.
+        match unsafe { libc::ioctl(self.as_raw_fd(), cmd as _, arg) } {
+            0 => Ok(()),
+            _ => Err(Errno::last()),
+        }
+    }
+
+    fn with<T>(&self, cmd: u64, arg: &mut T) -> Result {
+        self.raw(cmd, std::ptr::from_mut(arg) as usize)
+    }
+
+    pub fn features(&self) -> Result<u64> {
+        let mut value = 0u64;
+        self.with(GET_FEATURES, &mut value).map(|()| value)
+    }
+
+    pub fn set_features(&self, mut value: u64) -> Result {
+        self.with(SET_FEATURES, &mut value)
+    }
+
+    pub fn backend_features(&self) -> Result<u64> {
+        let mut value = 0u64;
+        self.with(GET_BACKEND_FEATURES, &mut value).map(|()| value)
+    }
+
+    pub fn set_backend_features(&self, mut value: u64) -> Result {
+        self.with(SET_BACKEND_FEATURES, &mut value)
+    }
+
+    pub fn set_owner(&self) -> Result {
+        self.raw(SET_OWNER, 0)
+    }
+
+    pub fn reset_owner(&self) -> Result {
+        self.raw(RESET_OWNER, 0)
+    }
+
+    pub fn set_fork_from_owner(&self, mut value: u8) -> Result {
+        self.with(SET_FORK_FROM_OWNER, &mut value)
+    }
+
+    pub fn fork_from_owner(&self) -> Result<u8> {
+        let mut value = 0xffu8;
+        self.with(GET_FORK_FROM_OWNER, &mut value).map(|()| value)
+    }
+
+    /// The table as bytes, with a padding word of the caller's choice.
+    pub fn set_mem_table(&self, regions: &[Region], padding: u32) -> Result {
+        let mut words = vec![regions.len() as u64 | u64::from(padding) << 32];
+        for r in regions {
+            words.extend([r.gpa, r.size, r.uaddr, r.flags]);
+        }
+        self.raw(SET_MEM_TABLE, words.as_ptr() as usize)
+    }
+
+    pub fn set_num(&self, index: u32, num: u32) -> Result {
+        self.with(SET_VRING_NUM, &mut VringState { index, num })
+    }
+
+    pub fn set_base(&self, index: u32, num: u32) -> Result {
+        self.with(SET_VRING_BASE, &mut VringState { index, num })
+    }
+
+    pub fn base(&self, index: u32) -> Result<u32> {
+        let mut state = VringState { index, num: !0 };
+        self.with(GET_VRING_BASE, &mut state).map(|()| state.num)
+    }
+
+    pub fn set_addr(&self, mut addr: VringAddr) -> Result {
+        self.with(SET_VRING_ADDR, &mut addr)
+    }
+
+    fn file(&self, cmd: u64, index: u32, fd: RawFd) -> Result {
+        self.with(cmd, &mut VringFile { index, fd })
+    }
+
+    pub fn set_kick(&self, index: u32, fd: RawFd) -> Result {
+        self.file(SET_VRING_KICK, index, fd)
+    }
+
+    pub fn set_call(&self, index: u32, fd: RawFd) -> Result {
+        self.file(SET_VRING_CALL, index, fd)
+    }
+
+    pub fn set_err(&self, index: u32, fd: RawFd) -> Result {
+        self.file(SET_VRING_ERR, index, fd)
+    }
+
+    pub fn set_backend(&self, index: u32, fd: RawFd) -> Result {
+        self.file(NET_SET_BACKEND, index, fd)
+    }
+}
+
+/// An eventfd that does not wait.
+pub struct EventFd(OwnedFd);
+
+impl AsRawFd for EventFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl EventFd {
+    pub fn new() -> Self {
+        // SAFETY: No pointers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        assert!(fd >= 0, "eventfd: {:?}", Errno::last());
+        // SAFETY: Just made.
+        Self(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    pub fn signal(&self, by: u64) -> bool {
+        // SAFETY: Eight bytes are read from `by`.
+        unsafe { libc::write(self.as_raw_fd(), std::ptr::from_ref(&by).cast(), 8) == 8 }
+    }
+
+    /// How often it was signalled since the last time.
+    pub fn take(&self) -> u64 {
+        let mut count = 0u64;
+        // SAFETY: Eight bytes are written to `count`.
+        match unsafe { libc::read(self.as_raw_fd(), std::ptr::from_mut(&mut count).cast(), 8) } {
+            8 => count,
+            _ => 0,
+        }
+    }
+
+    /// Waits until it has been signalled.
+    pub fn wait(&self, millis: i32) -> bool {
+        let mut poll = libc::pollfd {
+            fd: self.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: One entry.
+        unsafe { libc::poll(&mut poll, 1, millis) == 1 }
+    }
+}
