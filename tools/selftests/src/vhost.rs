@@ -10,7 +10,6 @@ use std::{
 
 pub const F_MRG_RXBUF: u64 = 1 << 15;
 pub const F_NOTIFY_ON_EMPTY: u64 = 1 << 24;
-pub const F_LOG_ALL: u64 = 1 << 26;
 pub const F_NET_HDR: u64 = 1 << 27;
 pub const F_INDIRECT: u64 = 1 << 28;
 pub const F_EVENT_IDX: u64 = 1 << 29;

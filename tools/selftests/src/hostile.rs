@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A guest that breaks every rule: its queue stops, the error is told, and nothing spins.
+
+use crate::{
+    diag, ensure, ensure_eq,
+    guest::{Memory, DESC_INDIRECT, DESC_NEXT, DESC_WRITE, GPA, SIZE},
+    net::frame,
+    setup::{worker_time_in_a_second, Net, Options, BUFFERS},
+    tap::{Outcome, Suite},
+    vhost::*,
+};
+use std::time::Duration;
+
+/// What a worker may spend in a second on a queue that has stopped.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// How the device takes a mistake.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    /// The queue stops and the error eventfd fires.
+    Stop,
+    /// The buffer comes back used, and the next one is served.
+    Drop,
+}
+
+type Build = fn(&mut Net<'_>);
+
+const SPINS: &str = "the worker retries the buffer for ever";
+
+pub fn run(suite: &mut Suite, path: &str, c: bool) {
+    let tx: [(&str, Build); 17] = [
+        ("a descriptor that follows itself", |n| {
+            n.ring(TX).set_desc(0, (BUFFERS, 64, DESC_NEXT), 0);
+            n.ring(TX).push_head(0);
+        }),
+        ("a head out of range", |n| n.ring(TX).push_head(256)),
+        ("the largest head", |n| n.ring(TX).push_head(0xffff)),
+        ("a next out of range", |n| {
+            n.ring(TX).set_desc(0, (BUFFERS, 64, DESC_NEXT), 256);
+            n.ring(TX).push_head(0);
+        }),
+        ("an address below the table", |n| one(n, GPA - 4096, 64)),
+        ("an address above the table", |n| one(n, GPA + SIZE as u64, 64)),
+        ("a buffer that runs out of the table", |n| {
+            one(n, GPA + SIZE as u64 - 10, 64);
+        }),
+        ("a buffer that wraps around", |n| one(n, u64::MAX - 10, 64)),
+        ("a length of 4 GiB", |n| one(n, BUFFERS, u32::MAX)),
+        ("a writable buffer to send", |n| {
+            n.ring(TX).set_desc(0, (BUFFERS, 64, DESC_WRITE), 0);
+            n.ring(TX).push_head(0);
+        }),
+        ("readable behind writable", |n| {
+            n.ring(TX)
+                .set_desc(0, (BUFFERS, 64, DESC_WRITE | DESC_NEXT), 1);
+            n.ring(TX).set_desc(1, (BUFFERS, 64, 0), 0);
+            n.ring(TX).push_head(0);
+        }),
+        ("nothing but empty pieces", |n| one(n, BUFFERS, 0)),
+        ("a table of odd length", |n| table(n, BUFFERS, 17)),
+        ("an empty table", |n| table(n, BUFFERS, 0)),
+        ("a table that is not in memory", |n| table(n, GPA - 4096, 32)),
+        ("a table in a table", |n| {
+            n.ring(TX)
+                .write_desc(BUFFERS, (BUFFERS, 16, DESC_INDIRECT), 0);
+            table(n, BUFFERS, 16);
+        }),
+        ("a chain that runs over its table", |n| {
+            n.ring(TX).write_desc(BUFFERS, (BUFFERS, 64, DESC_NEXT), 1);
+            table(n, BUFFERS, 16);
+        }),
+    ];
+    for (name, build) in tx {
+        suite.case(&format!("sent: {name}"), || {
+            mistake(path, TX, Expect::Stop, build)
+        });
+    }
+    let more: [(&str, Build); 3] = [
+        ("an index beyond the ring", |n| {
+            let idx = n.ring(TX).avail_idx().wrapping_add(257);
+            n.ring(TX).publish_idx(idx);
+            n.kick(TX);
+        }),
+        ("more than 1024 pieces", |n| {
+            for i in 0..1100u64 {
+                let next = if i < 1099 { DESC_NEXT } else { 0 };
+                n.ring(TX)
+                    .write_desc(BUFFERS + 16 * i, (BUFFERS, 64, next), 0);
+            }
+            table(n, BUFFERS, 1100 * 16);
+        }),
+        ("a table of more than 65,536 entries", |n| {
+            table(n, BUFFERS, 65_537 * 16);
+        }),
+    ];
+    for (name, build) in more {
+        suite.case(&format!("sent: {name}"), || {
+            mistake(path, TX, Expect::Stop, build)
+        });
+    }
+    let rx: [(&str, Build); 3] = [
+        ("a readable buffer", |n| {
+            n.ring(RX).set_desc(0, (BUFFERS, 4096, 0), 0);
+            n.ring(RX).push_head(0);
+        }),
+        ("an empty buffer", |n| {
+            n.ring(RX).set_desc(0, (BUFFERS, 0, DESC_WRITE), 0);
+            n.ring(RX).push_head(0);
+        }),
+        ("a head out of range", |n| n.ring(RX).push_head(999)),
+    ];
+    for (name, build) in rx {
+        suite.case(&format!("received into: {name}"), || {
+            mistake(path, RX, Expect::Stop, build)
+        });
+    }
+    let spins: [(&str, Build); 3] = [
+        ("a buffer shorter than the header", |n| one(n, BUFFERS, 8)),
+        ("a checksum that ends beyond the packet", |n| {
+            let mut data = vec![1, 0, 0, 0, 0, 0, 0xff, 0x7f, 0xff, 0x7f, 0, 0];
+            data.extend(frame(1, 60));
+            n.ring(TX).mem.write(BUFFERS, &data);
+            one(n, BUFFERS, data.len() as u32);
+        }),
+        ("a page that is not there", |n| {
+            let at = n.ring(TX).mem.at(BUFFERS);
+            // SAFETY: Our mapping.
+            unsafe { libc::mprotect(at.cast(), 4096, libc::PROT_NONE) };
+            one(n, BUFFERS, 200);
+        }),
+    ];
+    for (name, build) in spins {
+        suite.case_c_fails(&format!("sent: {name}"), SPINS, || {
+            mistake(path, TX, Expect::Drop, build)
+        });
+    }
+    suite.case("sent: a buffer across two regions is fine", || straddle(path));
+    suite.case("rings that go away while they are served", || unmapped(path));
+    suite.case("descriptors that change while they are served", || {
+        flipping(path, c)
+    });
+}
+
+fn one(n: &mut Net<'_>, addr: u64, len: u32) {
+    n.ring(TX).set_desc(0, (addr, len, 0), 0);
+    n.ring(TX).push_head(0);
+}
+
+fn table(n: &mut Net<'_>, addr: u64, len: u32) {
+    n.ring(TX).set_desc(0, (addr, len, DESC_INDIRECT), 0);
+    n.ring(TX).push_head(0);
+}
+
+/// Makes a mistake on a queue that works, sees what comes of it, and that it works again.
+fn mistake(path: &str, queue: u32, expect: Expect, build: Build) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1 | F_INDIRECT));
+    build(&mut net);
+    // A mistake in the index has been published already.
+    if net.ring(queue).avail_idx() > 0 {
+        net.ring(queue).publish();
+    }
+    net.kick(queue);
+    if queue == RX {
+        let _ = net.wire.send(&frame(1, 100));
+    }
+    let err = &net.events[queue as usize].err;
+    let told = err.wait(if expect == Expect::Stop { 10_000 } else { 200 });
+    let spent = worker_time_in_a_second();
+    diag!("worker's CPU time in the second after: {spent:?}");
+    let used = net.ring(queue).pop_used();
+    // Whatever comes of the checks, the device must be brought to rest.
+    let verdict = (|| {
+        ensure!(spent < IDLE, "the worker spins: {spent:?} of a second");
+        if expect == Expect::Stop {
+            ensure!(told, "the error eventfd did not fire");
+            ensure_eq!(used, None, "used entries");
+        } else {
+            ensure_eq!(used, Some((0, 0)), "used entry of the dropped buffer");
+        }
+        Ok(())
+    })();
+    // SAFETY: Our mapping.
+    unsafe {
+        let at = mem.at(BUFFERS);
+        libc::mprotect(at.cast(), 4096, libc::PROT_READ | libc::PROT_WRITE);
+    }
+    if expect == Expect::Drop && verdict.is_ok() {
+        // The queue goes on behind it, on the descriptors the driver thinks are free.
+        net.tx(BUFFERS + 0x4000, &frame(5, 100));
+        let next = net.ring(TX).wait_used();
+        ensure!(next.is_some(), "the next buffer was not served");
+    }
+    net.restart();
+    while net.wire.recv(0).is_some() {}
+    net.check_tx(2)?;
+    if queue == TX {
+        net.check_rx(3, 200)?;
+    }
+    verdict
+}
+
+fn straddle(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    let sent = frame(1, 1000);
+    net.tx(GPA + SIZE as u64 / 2 - 500, &sent);
+    net.ring(TX).wait_used().ok_or("no used entry")?;
+    let got = net.wire.recv(10_000).ok_or("the frame did not arrive")?;
+    ensure!(got == sent, "the frame arrived changed");
+    Ok(())
+}
+
+fn unmapped(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    net.check_tx(1)?;
+    for part in [net.rings[1].avail(), net.rings[1].used(), net.rings[1].desc()] {
+        let at = net.rings[1].mem.at(part);
+        // SAFETY: Our mapping, which is put back below.
+        unsafe { libc::mprotect(at.cast(), 4096, libc::PROT_NONE) };
+        net.kick(TX);
+        std::thread::sleep(Duration::from_millis(100));
+        let spent = worker_time_in_a_second();
+        diag!("worker's CPU time in the second after: {spent:?}");
+        // SAFETY: As above.
+        unsafe { libc::mprotect(at.cast(), 4096, libc::PROT_READ | libc::PROT_WRITE) };
+        ensure!(spent < IDLE, "the worker spins: {spent:?}");
+    }
+    net.restart();
+    net.check_tx(2)
+}
+
+fn flipping(path: &str, _c: bool) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    let mut data = vec![0; 12];
+    data.extend(frame(0, 100));
+    mem.write(BUFFERS, &data);
+    let desc = net.rings[1].desc();
+    std::thread::scope(|scope| {
+        let mem = &mem;
+        scope.spawn(move || {
+            for i in 0..200_000u32 {
+                let bytes = i.wrapping_mul(2_654_435_761).to_le_bytes();
+                let at = desc + u64::from(i % 64) * 16 + 8 + u64::from(i % 2) * 4;
+                mem.write(at, &bytes);
+            }
+        });
+        for _ in 0..2000 {
+            let ring = net.ring(TX);
+            let head = ring.avail_idx() % 64;
+            ring.push_head(head);
+            ring.publish();
+            net.kick(TX);
+        }
+    });
+    let spent = worker_time_in_a_second();
+    ensure!(spent < IDLE, "the worker spins: {spent:?}");
+    net.restart();
+    while net.wire.recv(0).is_some() {}
+    net.check_tx(2)
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The host's side: a tap, and a packet socket on its interface.
+
+use crate::vhost::Errno;
+use std::{
+    fs,
+    mem::{size_of, zeroed},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// An Ethernet type for experiments, so that nothing else is taken for ours.
+pub const ETH_TYPE: u16 = 0x88b5;
+
+const TUNSETIFF: u64 = 0x4004_54ca;
+const TUNSETOFFLOAD: u64 = 0x4004_54d0;
+const TUNSETSNDBUF: u64 = 0x4004_54d4;
+const TUNSETVNETHDRSZ: u64 = 0x4004_54d8;
+const IFF_TAP: i16 = 2;
+const IFF_NO_PI: i16 = 0x1000;
+const IFF_VNET_HDR: i16 = 0x4000;
+const TUN_F_CSUM: usize = 1;
+const TUN_F_TSO4: usize = 2;
+const SOL_PACKET: i32 = 263;
+const PACKET_VNET_HDR: i32 = 15;
+
+/// A tap with its interface up, and gone when dropped.
+pub struct Tap {
+    fd: OwnedFd,
+    pub name: String,
+}
+
+impl AsRawFd for Tap {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+fn ioctl<T>(fd: RawFd, cmd: u64, arg: &mut T) {
+    // SAFETY: The argument is of the command's type.
+    let ret = unsafe { libc::ioctl(fd, cmd as _, std::ptr::from_mut(arg)) };
+    assert!(ret >= 0, "ioctl {cmd:#x}: {:?}", Errno::last());
+}
+
+fn ifreq(name: &str) -> libc::ifreq {
+    // SAFETY: All zero is a valid request.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as _;
+    }
+    request
+}
+
+impl Tap {
+    /// A tap whose frames have a header of `hdr` bytes, or none.
+    pub fn new(hdr: usize) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("vt{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        // SAFETY: A terminated path.
+        let fd = unsafe { libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+        assert!(fd >= 0, "/dev/net/tun: {:?}", Errno::last());
+        // SAFETY: Just opened.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let raw = fd.as_raw_fd();
+        let mut request = ifreq(&name);
+        let hdr_flag = if hdr > 0 { IFF_VNET_HDR } else { 0 };
+        request.ifr_ifru.ifru_flags = IFF_TAP | IFF_NO_PI | hdr_flag;
+        ioctl(raw, TUNSETIFF, &mut request);
+        if hdr > 0 {
+            ioctl(raw, TUNSETVNETHDRSZ, &mut (hdr as i32));
+            // SAFETY: The argument is a number.
+            let ret = unsafe { libc::ioctl(raw, TUNSETOFFLOAD as _, TUN_F_CSUM | TUN_F_TSO4) };
+            assert!(ret >= 0, "TUNSETOFFLOAD: {:?}", Errno::last());
+        }
+        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
+        let tap = Self { fd, name };
+        tap.set_up(true);
+        tap
+    }
+
+    pub fn set_up(&self, up: bool) {
+        // SAFETY: No pointers.
+        let sock = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0) };
+        let mut request = ifreq(&self.name);
+        request.ifr_ifru.ifru_flags = if up { libc::IFF_UP as i16 } else { 0 };
+        ioctl(sock, libc::SIOCSIFFLAGS, &mut request);
+        // SAFETY: Ours.
+        unsafe { libc::close(sock) };
+    }
+
+    /// Limits what may be under way, which makes the sender wait.
+    pub fn set_sndbuf(&self, bytes: i32) {
+        ioctl(self.as_raw_fd(), TUNSETSNDBUF, &mut { bytes });
+    }
+
+    fn index(&self) -> i32 {
+        let name = std::ffi::CString::new(self.name.clone()).expect("a name");
+        // SAFETY: Terminated.
+        unsafe { libc::if_nametoindex(name.as_ptr()) as i32 }
+    }
+
+    pub fn stat(&self, what: &str) -> u64 {
+        let path = format!("/sys/class/net/{}/statistics/{what}", self.name);
+        fs::read_to_string(path)
+            .ok()
+            .and_then(|s| s.trim().parse().ok())
+            .unwrap_or(0)
+    }
+}
+
+/// A packet socket on the interface of a tap: what the guest sends arrives here, and the reverse.
+pub struct Wire(OwnedFd);
+
+impl AsRawFd for Wire {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Wire {
+    /// With `hdr`, frames here have a virtio header of 10 bytes, and may be longer than the MTU.
+    pub fn new(tap: &Tap, hdr: bool) -> Self {
+        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        // SAFETY: No pointers. With no protocol yet, nothing arrives before it is bound.
+        let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
+        assert!(fd >= 0, "packet socket: {:?}", Errno::last());
+        // SAFETY: Just made.
+        let wire = Self(unsafe { OwnedFd::from_raw_fd(fd) });
+        wire.option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 32 << 20);
+        wire.option(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, 32 << 20);
+        if hdr {
+            wire.option(SOL_PACKET, PACKET_VNET_HDR, 1);
+        }
+        // SAFETY: All zero is a valid address.
+        let mut addr: libc::sockaddr_ll = unsafe { zeroed() };
+        addr.sll_family = libc::AF_PACKET as u16;
+        // What carries segments must look like what it is.
+        addr.sll_protocol = if hdr { libc::ETH_P_ALL as u16 } else { ETH_TYPE }.to_be();
+        addr.sll_ifindex = tap.index();
+        // SAFETY: An address of that length.
+        let ret = unsafe {
+            libc::bind(
+                fd,
+                std::ptr::from_ref(&addr).cast(),
+                size_of::<libc::sockaddr_ll>() as u32,
+            )
+        };
+        assert!(ret == 0, "bind: {:?}", Errno::last());
+        wire
+    }
+
+    fn option(&self, level: i32, name: i32, value: i32) {
+        // SAFETY: An integer of that length.
+        let ret = unsafe {
+            libc::setsockopt(
+                self.as_raw_fd(),
+                level,
+                name,
+                std::ptr::from_ref(&value).cast(),
+                4,
+            )
+        };
+        assert!(ret == 0, "socket option {name}: {:?}", Errno::last());
+    }
+
+    pub fn send(&self, frame: &[u8]) -> Result<(), Errno> {
+        // SAFETY: The frame is readable.
+        let ret = unsafe { libc::send(self.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+        if ret == frame.len() as isize {
+            Ok(())
+        } else {
+            Err(Errno::last())
+        }
+    }
+
+    /// The next frame that was not sent from here, waiting for it.
+    pub fn recv(&self, millis: i32) -> Option<Vec<u8>> {
+        let mut poll = libc::pollfd {
+            fd: self.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let mut buf = vec![0; 70_000];
+        loop {
+            // SAFETY: One entry.
+            if unsafe { libc::poll(&mut poll, 1, millis) } != 1 {
+                return None;
+            }
+            // SAFETY: All zero is a valid address.
+            let mut from: libc::sockaddr_ll = unsafe { zeroed() };
+            let mut from_len = size_of::<libc::sockaddr_ll>() as u32;
+            // SAFETY: Buffer and address of those lengths.
+            let len = unsafe {
+                libc::recvfrom(
+                    self.as_raw_fd(),
+                    buf.as_mut_ptr().cast(),
+                    buf.len(),
+                    0,
+                    std::ptr::from_mut(&mut from).cast(),
+                    &mut from_len,
+                )
+            };
+            if len < 0 {
+                return None;
+            }
+            if from.sll_pkttype != libc::PACKET_OUTGOING as u8 {
+                buf.truncate(len as usize);
+                return Some(buf);
+            }
+        }
+    }
+}
+
+/// A frame of `len` bytes in all, whose content tells which one it is.
+pub fn frame(seed: u32, len: usize) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend([2, 0, 0, 0, 0, 1]);
+    frame.extend(ETH_TYPE.to_be_bytes());
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(len as u32) | 1;
+    while frame.len() < len {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        frame.push(state as u8);
+    }
+    frame
+}
+
+/// An IPv4 TCP segment of `payload` bytes that is to be cut into pieces of `mss`, with the virtio
+/// header that says so.
+pub fn segmented(seed: u32, payload: usize, mss: u16) -> ([u8; 10], Vec<u8>) {
+    const HEADERS: usize = 14 + 20 + 20;
+    let mut frame = frame(seed, HEADERS + payload);
+    frame[12..14].copy_from_slice(&0x0800u16.to_be_bytes());
+    let ip_len = (20 + 20 + payload) as u16;
+    let mut ip = [
+        0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, 6, 0, 0, 10, 99, 0, 1, 10, 99, 0, 2,
+    ];
+    ip[2..4].copy_from_slice(&ip_len.to_be_bytes());
+    let sum = ones_sum(&ip, 0);
+    ip[10..12].copy_from_slice(&(!sum).to_be_bytes());
+    frame[14..34].copy_from_slice(&ip);
+    let mut tcp = [0u8; 20];
+    tcp[0..2].copy_from_slice(&1000u16.to_be_bytes());
+    tcp[2..4].copy_from_slice(&2000u16.to_be_bytes());
+    tcp[12] = 5 << 4;
+    tcp[13] = 0x10;
+    // The checksum field holds that of the pseudo header, as for any partial checksum.
+    let mut pseudo = ip[12..20].to_vec();
+    pseudo.extend([0, 6]);
+    pseudo.extend((20 + payload as u16).to_be_bytes());
+    tcp[16..18].copy_from_slice(&ones_sum(&pseudo, 0).to_be_bytes());
+    frame[34..54].copy_from_slice(&tcp);
+    let mut hdr = [0u8; 10];
+    hdr[0] = 1;
+    hdr[1] = 1;
+    hdr[2..4].copy_from_slice(&(HEADERS as u16).to_le_bytes());
+    hdr[4..6].copy_from_slice(&mss.to_le_bytes());
+    hdr[6..8].copy_from_slice(&34u16.to_le_bytes());
+    hdr[8..10].copy_from_slice(&16u16.to_le_bytes());
+    (hdr, frame)
+}
+
+fn ones_sum(bytes: &[u8], start: u32) -> u16 {
+    let mut sum = start;
+    for pair in bytes.chunks(2) {
+        sum += u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A device with both rings running on a tap, as most cases start.
+
+use crate::{
+    guest::{Memory, Piece, Ring, DESC_WRITE, GPA},
+    net::{Tap, Wire},
+    vhost::{EventFd, Vhost, F_EVENT_IDX, F_MRG_RXBUF, F_NET_HDR, F_VERSION_1, RX, TX},
+};
+use std::{fs, os::fd::AsRawFd, time::Duration};
+
+/// Where the rings are, and where buffers may be, for the guest.
+pub const RING_AT: [u64; 2] = [GPA, GPA + 0x10_0000];
+pub const BUFFERS: u64 = GPA + 0x20_0000;
+
+/// The options of a run.
+#[derive(Clone, Copy)]
+pub struct Options {
+    pub features: u64,
+    pub size: u16,
+}
+
+impl Options {
+    pub fn new(features: u64) -> Self {
+        Self {
+            features,
+            size: 256,
+        }
+    }
+
+    /// The length of the header that the guest puts before each packet.
+    pub fn hdr(&self) -> usize {
+        if self.features & (F_MRG_RXBUF | F_VERSION_1) != 0 {
+            12
+        } else {
+            10
+        }
+    }
+
+    /// The part of it that the tap sees.
+    pub fn tap_hdr(&self) -> usize {
+        if self.features & F_NET_HDR != 0 {
+            0
+        } else {
+            self.hdr()
+        }
+    }
+}
+
+/// The eventfds of a queue.
+pub struct Events {
+    pub kick: EventFd,
+    pub call: EventFd,
+    pub err: EventFd,
+}
+
+impl Events {
+    fn new() -> Self {
+        Self {
+            kick: EventFd::new(),
+            call: EventFd::new(),
+            err: EventFd::new(),
+        }
+    }
+}
+
+/// A running device. Fields are dropped in order: the device before the memory.
+pub struct Net<'m> {
+    pub dev: Vhost,
+    pub options: Options,
+    pub rings: [Ring<'m>; 2],
+    pub events: [Events; 2],
+    pub tap: Tap,
+    pub wire: Wire,
+}
+
+impl<'m> Net<'m> {
+    /// Opens, owns, configures and attaches.
+    pub fn start(path: &str, mem: &'m Memory, options: Options) -> Self {
+        let dev = Vhost::open(path);
+        Self::start_with(dev, mem, options, false)
+    }
+
+    pub fn start_with(dev: Vhost, mem: &'m Memory, options: Options, wire_hdr: bool) -> Self {
+        let tap = Tap::new(options.tap_hdr());
+        let wire = Wire::new(&tap, wire_hdr);
+        let event_idx = options.features & F_EVENT_IDX != 0;
+        let rings = RING_AT.map(|at| Ring::new(mem, at, options.size, event_idx));
+        let mut net = Self {
+            dev,
+            options,
+            rings,
+            events: [Events::new(), Events::new()],
+            tap,
+            wire,
+        };
+        net.dev.set_owner().expect("SET_OWNER");
+        net.configure();
+        net.attach();
+        net
+    }
+
+    /// Everything between SET_OWNER and the backend.
+    pub fn configure(&mut self) {
+        let dev = &self.dev;
+        dev.set_features(self.options.features).expect("features");
+        dev.set_mem_table(&self.rings[0].mem.regions(), 0)
+            .expect("memory table");
+        for (index, (ring, events)) in (0..).zip(self.rings.iter().zip(&self.events)) {
+            dev.set_num(index, u32::from(ring.size)).expect("num");
+            dev.set_base(index, 0).expect("base");
+            dev.set_addr(ring.addr(index)).expect("addr");
+            dev.set_call(index, events.call.as_raw_fd()).expect("call");
+            dev.set_err(index, events.err.as_raw_fd()).expect("err");
+            dev.set_kick(index, events.kick.as_raw_fd()).expect("kick");
+        }
+    }
+
+    pub fn attach(&self) {
+        for index in [RX, TX] {
+            self.dev
+                .set_backend(index, self.tap.as_raw_fd())
+                .expect("backend");
+        }
+    }
+
+    /// Fresh rings on the same device, after a guest's mistake.
+    pub fn restart(&mut self) {
+        for index in [RX, TX] {
+            self.dev.set_backend(index, -1).expect("detach");
+        }
+        let mem = self.rings[0].mem;
+        let event_idx = self.options.features & F_EVENT_IDX != 0;
+        self.rings = RING_AT.map(|at| Ring::new(mem, at, self.options.size, event_idx));
+        self.configure();
+        self.attach();
+    }
+
+    pub fn kick(&self, queue: u32) {
+        self.events[queue as usize].kick.signal(1);
+    }
+
+    pub fn ring(&mut self, queue: u32) -> &mut Ring<'m> {
+        &mut self.rings[queue as usize]
+    }
+
+    /// Publishes and kicks if the device wants that.
+    pub fn submit(&mut self, queue: u32, old: u16) {
+        self.rings[queue as usize].publish();
+        if self.rings[queue as usize].needs_kick(old) {
+            self.kick(queue);
+        }
+    }
+
+    /// Sends a frame in one buffer at `at`.
+    pub fn tx(&mut self, at: u64, frame: &[u8]) {
+        let hdr = self.options.hdr();
+        let mut data = vec![0; hdr];
+        data.extend(frame);
+        let ring = self.ring(TX);
+        ring.mem.write(at, &data);
+        let old = ring.avail_idx();
+        ring.add(&[(at, data.len() as u32, 0)]);
+        self.submit(TX, old);
+    }
+
+    /// Offers buffers to receive into.
+    pub fn rx_post(&mut self, pieces: &[&[Piece]]) {
+        let old = self.ring(RX).avail_idx();
+        for buffer in pieces {
+            let writable: Vec<Piece> = buffer.iter().map(|p| (p.0, p.1, DESC_WRITE)).collect();
+            self.ring(RX).add(&writable);
+        }
+        self.submit(RX, old);
+    }
+
+    /// Sends a frame through and sees it arrive; that the device works.
+    pub fn check_tx(&mut self, seed: u32) -> Result<(), String> {
+        let sent = crate::net::frame(seed, 200);
+        self.tx(BUFFERS + 0x8_0000, &sent);
+        let used = self.ring(TX).wait_used().ok_or("no used entry for TX")?;
+        crate::ensure_eq!(used.1, 0, "used length of a sent buffer");
+        let got = self.wire.recv(10_000).ok_or("the frame did not arrive")?;
+        crate::ensure!(got == sent, "the frame arrived changed");
+        Ok(())
+    }
+
+    /// Receives a frame of `len` bytes in one buffer; that the device works.
+    pub fn check_rx(&mut self, seed: u32, len: usize) -> Result<(), String> {
+        let hdr = self.options.hdr();
+        let at = BUFFERS + 0xa_0000;
+        self.rx_post(&[&[(at, 4096, 0)]]);
+        let sent = crate::net::frame(seed, len);
+        self.wire.send(&sent).map_err(|e| format!("send: {e:?}"))?;
+        let (_, used) = self.ring(RX).wait_used().ok_or("no used entry for RX")?;
+        crate::ensure_eq!(used as usize, hdr + len, "used length");
+        let got = self.ring(RX).mem.read(at + hdr as u64, len);
+        crate::ensure!(got == sent, "the frame arrived changed");
+        Ok(())
+    }
+}
+
+/// The run time of this process's vhost workers, as the scheduler accounts it.
+pub fn worker_time() -> Duration {
+    let mut total = 0;
+    for entry in fs::read_dir("/proc/self/task").expect("tasks").flatten() {
+        let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if comm.starts_with("vhost-") {
+            total += first_number(&fs::read_to_string(entry.path().join("schedstat")));
+        }
+    }
+    Duration::from_nanos(total)
+}
+
+fn first_number(text: &std::io::Result<String>) -> u64 {
+    text.as_ref()
+        .ok()
+        .and_then(|s| s.split_whitespace().next())
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(0)
+}
+
+/// The worker's run time during the next second.
+pub fn worker_time_in_a_second() -> Duration {
+    let before = worker_time();
+    std::thread::sleep(Duration::from_secs(1));
+    worker_time() - before
+}
