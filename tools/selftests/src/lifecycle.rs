@@ -6,7 +6,7 @@ use crate::{
     ensure, ensure_eq,
     guest::Memory,
     net::{frame, Tap},
-    setup::{Net, Options, BUFFERS},
+    setup::{is_worker, Net, Options, BUFFERS},
     tap::{Outcome, Suite},
     vhost::*,
 };
@@ -43,7 +43,7 @@ fn workers() -> usize {
         let tasks = process.path().join("task");
         for task in fs::read_dir(tasks).into_iter().flatten().flatten() {
             let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            count += usize::from(comm.starts_with("vhost-"));
+            count += usize::from(is_worker(&comm));
         }
     }
     count

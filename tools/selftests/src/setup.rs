@@ -205,11 +205,18 @@ pub fn worker_time() -> Duration {
     let mut total = 0;
     for entry in fs::read_dir("/proc/self/task").expect("tasks").flatten() {
         let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if comm.starts_with("vhost-") {
+        if is_worker(&comm) {
             total += first_number(&fs::read_to_string(entry.path().join("schedstat")));
         }
     }
     Duration::from_nanos(total)
+}
+
+/// Whether a thread of that name is a vhost worker: named after the thread that made it.
+pub fn is_worker(comm: &str) -> bool {
+    comm.trim_end()
+        .strip_prefix("vhost-")
+        .is_some_and(|id| id.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn first_number(text: &std::io::Result<String>) -> u64 {
