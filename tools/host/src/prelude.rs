@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Stands in for the kernel's prelude: as much of it as the pure files use.
+
+use core::ops::{
+    Deref,
+    DerefMut, //
+};
+
+pub use zerocopy::{
+    FromBytes,
+    IntoBytes, //
+};
+
+/// An error number, positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error(i32);
+
+pub type Result<T = (), E = Error> = core::result::Result<T, E>;
+
+pub const EAGAIN: Error = Error(11);
+pub const ENOMEM: Error = Error(12);
+pub const EFAULT: Error = Error(14);
+pub const EINVAL: Error = Error(22);
+pub const EBADFD: Error = Error(77);
+pub const EOPNOTSUPP: Error = Error(95);
+
+/// The allocation failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllocError;
+
+impl From<AllocError> for Error {
+    fn from(_: AllocError) -> Self {
+        ENOMEM
+    }
+}
+
+/// Allocation flags; there are no others on the host.
+#[derive(Clone, Copy, Debug)]
+pub struct Flags(());
+
+pub const GFP_KERNEL: Flags = Flags(());
+
+/// There was no room, and what was to be put in.
+#[derive(Debug)]
+pub struct PushError<T>(pub T);
+
+/// The kernel's vector, which grows when asked to and never by itself.
+#[derive(Debug)]
+pub struct KVec<T> {
+    items: Vec<T>,
+    capacity: usize,
+}
+
+impl<T> KVec<T> {
+    pub fn with_capacity(capacity: usize, _: Flags) -> Result<Self, AllocError> {
+        Ok(Self {
+            items: Vec::with_capacity(capacity),
+            capacity,
+        })
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub fn push_within_capacity(&mut self, item: T) -> Result<(), PushError<T>> {
+        if self.items.len() == self.capacity {
+            return Err(PushError(item));
+        }
+        self.items.push(item);
+        Ok(())
+    }
+
+    pub fn push(&mut self, item: T, _: Flags) -> Result<(), AllocError> {
+        self.capacity = self.capacity.max(self.items.len() + 1);
+        self.items.push(item);
+        Ok(())
+    }
+
+    pub fn truncate(&mut self, len: usize) {
+        self.items.truncate(len);
+    }
+
+    pub fn clear(&mut self) {
+        self.items.clear();
+    }
+}
+
+impl<T> Deref for KVec<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.items
+    }
+}
+
+impl<T> DerefMut for KVec<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.items
+    }
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pure files of the module's `vhost`.
+
+#[path = "../../../rust/vhost/chain.rs"]
+pub(crate) mod chain;
+#[path = "../../../rust/vhost/features.rs"]
+pub(crate) mod features;
+#[path = "../../../rust/vhost/iotlb.rs"]
+pub(crate) mod iotlb;
+#[path = "../../../rust/vhost/mem.rs"]
+pub(crate) mod mem;
+#[path = "../../../rust/vhost/notify.rs"]
+pub(crate) mod notify;
+#[path = "../../../rust/vhost/ring.rs"]
+pub(crate) mod ring;
+#[path = "../../../rust/vhost/uapi.rs"]
+pub(crate) mod uapi;
+#[path = "../../../rust/vhost/used.rs"]
+pub(crate) mod used;
