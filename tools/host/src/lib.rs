@@ -22,5 +22,13 @@ mod vhost;
 
 #[cfg(test)]
 mod driver;
+
+/// As many cases, and no file: what a failure has found becomes a test of its own.
 #[cfg(test)]
-mod tests;
+fn cases(cases: u32) -> proptest::test_runner::Config {
+    proptest::test_runner::Config {
+        cases,
+        failure_persistence: None,
+        ..proptest::test_runner::Config::default()
+    }
+}

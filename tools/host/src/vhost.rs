@@ -18,3 +18,6 @@ pub(crate) mod ring;
 pub(crate) mod uapi;
 #[path = "../../../rust/vhost/used.rs"]
 pub(crate) mod used;
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
 
+//! The network header.
+
+use proptest::prelude::*;
+
+use super::hdr::{
+    self,
+    BadChecksum, //
+};
+use crate::cases;
+
+fn header(flags: u8, hdr_len: u16, start: u16, offset: u16) -> [u8; 12] {
+    let mut header = [0xa5; 12];
+    header[0] = flags;
+    header[2..4].copy_from_slice(&hdr_len.to_le_bytes());
+    header[6..8].copy_from_slice(&start.to_le_bytes());
+    header[8..10].copy_from_slice(&offset.to_le_bytes());
+    header
+}
+
+#[test]
+fn places() {
+    assert_eq!(hdr::BASE, 10);
+    assert_eq!(hdr::NUM_BUFFERS, 10);
+}
+
+proptest! {
+    #![proptest_config(cases(2000))]
+
+    /// Nothing but the length is ever touched, and only to what the checksum needs.
+    #[test]
+    fn checksum(
+        flags in 0u8..4,
+        hdr_len in prop_oneof![0u16..80, any::<u16>()],
+        start in prop_oneof![0u16..60, any::<u16>()],
+        offset in prop_oneof![0u16..20, any::<u16>()],
+        len in prop_oneof![0usize..100, 0usize..0x20000],
+    ) {
+        let before = header(flags, hdr_len, start, offset);
+        let mut after = before;
+        let result = hdr::cover_checksum(&mut after, len);
+        let end = u64::from(start) + u64::from(offset) + 2;
+        if flags & 1 == 0 || end <= u64::from(hdr_len) {
+            prop_assert_eq!(result, Ok(()));
+            prop_assert_eq!(after, before);
+        } else if end > len as u64 || end > 0xffff {
+            prop_assert_eq!(result, Err(BadChecksum));
+            prop_assert_eq!(after, before);
+        } else {
+            prop_assert_eq!(result, Ok(()));
+            prop_assert_eq!(after, header(flags, end as u16, start, offset));
+        }
+    }
+
+    /// One that is too short to be a header says nothing.
+    #[test]
+    fn short(len in 0usize..10) {
+        let mut bytes = [0xff; 10];
+        prop_assert_eq!(hdr::cover_checksum(&mut bytes[..len], 0), Ok(()));
+        prop_assert_eq!(bytes, [0xff; 10]);
+    }
+}

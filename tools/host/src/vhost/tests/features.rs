@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Features, and what follows from them.
+
+use crate::vhost::features::{
+    Negotiated,
+    BACKEND_OFFERED,
+    OFFERED, //
+};
+
+const MRG: u64 = 1 << 15;
+const ON_EMPTY: u64 = 1 << 24;
+const HDR: u64 = 1 << 27;
+const EVENT: u64 = 1 << 29;
+const V1: u64 = 1 << 32;
+
+#[test]
+fn offered() {
+    let bits: Vec<u32> = (0..64).filter(|bit| (OFFERED >> bit) & 1 != 0).collect();
+    assert_eq!(bits, [15, 24, 27, 28, 29, 32]);
+    // All of them are bits of the C module, which userspace asks for by name.
+    assert_eq!(OFFERED & !0x0000_010B_3D00_8000, 0);
+    assert_eq!(BACKEND_OFFERED, 0);
+}
+
+#[test]
+fn nothing_set() {
+    let none = Negotiated::NONE;
+    assert_eq!((none.vhost_hlen(), none.sock_hlen()), (0, 0));
+    assert!(!none.mergeable() && !none.event_idx() && !none.notify_on_empty());
+    assert!(!none.sets_num_buffers());
+    // Setting no feature is not the same as setting none: then the socket has a header.
+    let empty = Negotiated::new(0);
+    assert_eq!((empty.vhost_hlen(), empty.sock_hlen()), (0, 10));
+}
+
+/// Header lengths: `H` on our side with the header bit, on the socket's without.
+#[test]
+fn header_lengths() {
+    let table = [
+        (0, 0, 10),
+        (V1, 0, 12),
+        (MRG, 0, 12),
+        (MRG | V1, 0, 12),
+        (HDR, 10, 0),
+        (HDR | V1, 12, 0),
+        (HDR | MRG, 12, 0),
+        (HDR | MRG | V1, 12, 0),
+    ];
+    // Bits that have nothing to do with it.
+    for other in [0, EVENT | ON_EMPTY | (1 << 28), !(MRG | V1 | HDR)] {
+        for (features, ours, socks) in table {
+            let negotiated = Negotiated::new(features | other);
+            assert_eq!(negotiated.vhost_hlen(), ours, "{features:#x}");
+            assert_eq!(negotiated.sock_hlen(), socks, "{features:#x}");
+        }
+    }
+}
+
+#[test]
+fn answers() {
+    for features in 0..1u64 << 5 {
+        let bit = |at: u32| (features >> at) & 1 != 0;
+        let (mrg, on_empty, event, v1, hdr) = (bit(0), bit(1), bit(2), bit(3), bit(4));
+        let set = |yes: bool, bit: u64| if yes { bit } else { 0 };
+        let negotiated = Negotiated::new(
+            set(mrg, MRG)
+                | set(on_empty, ON_EMPTY)
+                | set(event, EVENT)
+                | set(v1, V1)
+                | set(hdr, HDR),
+        );
+        assert_eq!(negotiated.mergeable(), mrg);
+        assert_eq!(negotiated.notify_on_empty(), on_empty);
+        assert_eq!(negotiated.event_idx(), event);
+        assert_eq!(negotiated.sets_num_buffers(), mrg || v1);
+    }
+}

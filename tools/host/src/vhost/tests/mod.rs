@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the pure files must do, and what no guest can make them do.
+
+mod chain;
+mod collect;
+mod features;
+mod hostile;
+mod iotlb;
+mod mem;
+mod model;
+mod notify;
+mod prefetch;
+mod ring;
+mod uapi;
+mod used;

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is read ahead: once, not too early, and no other than what is there.
+
+use proptest::prelude::*;
+use std::ops::Range;
+
+use super::model::{
+    segs,
+    table,
+    NEXT,
+    WRITE, //
+};
+use crate::{
+    cases,
+    driver::{
+        Driver,
+        Event, //
+    },
+    vhost::{
+        chain::{
+            take,
+            Chain, //
+        },
+        features::Negotiated,
+        uapi::Desc, //
+    },
+};
+
+/// How a driver numbers its buffers.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    Up,
+    Down,
+    Any(u16),
+}
+
+impl Order {
+    fn head(self, at: u16, size: u16) -> u16 {
+        match self {
+            Self::Up => at % size,
+            Self::Down => (size - 1) - at % size,
+            // Odd, so that all come up.
+            Self::Any(factor) => at.wrapping_mul(factor | 1) % size,
+        }
+    }
+}
+
+fn any_order() -> impl Strategy<Value = Order> {
+    prop_oneof![
+        3 => Just(Order::Up),
+        2 => Just(Order::Down),
+        2 => any::<u16>().prop_map(Order::Any),
+    ]
+}
+
+fn pieces(range: &Range<usize>, base: usize, each: usize) -> Range<usize> {
+    (range.start - base) / each..(range.end - base).div_ceil(each)
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    /// A driver that reuses each buffer as soon as it has been taken, so that whatever was read
+    /// before its time or is kept too long is the wrong one.
+    #[test]
+    fn in_time(
+        shift in 0u32..9,
+        at in any::<u16>(),
+        order in any_order(),
+        turns in prop::collection::vec((0u16..200, 0u16..200, 0u16..4), 1..40),
+    ) {
+        let size = 1u16 << shift;
+        let mut driver = Driver::new(size, 0x1000);
+        driver.start(at);
+        let regions = [(0, u64::from(u32::MAX), 0x1000)];
+        let built = table(&regions).build();
+        let mut ring = driver.device(Negotiated::NONE, at);
+        let (mut out, mut nth) = (segs(8), 0u32);
+        // The lengths that are to come out.
+        let mut due = std::collections::VecDeque::new();
+        for (post, taking, back) in turns {
+            for _ in 0..post.min(size - due.len() as u16) {
+                nth = nth % 0xfff_ffff + 1;
+                let head = order.head(driver.avail, size);
+                let desc = Desc { addr: 0, len: nth, flags: WRITE, next: 0 };
+                driver.mem.put_desc(driver.desc(head), desc);
+                driver.post(head);
+                due.push_back((head, nth));
+            }
+            for _ in 0..taking {
+                out.clear();
+                let got = take(&mut ring, &driver.mem, &built, &mut 0, &mut out);
+                let expected = due.pop_front().map(|(head, len)| Chain {
+                    head,
+                    readable: 0,
+                    writable: 1,
+                    bytes: len as usize,
+                });
+                prop_assert_eq!(got, Ok(expected));
+                let Some(Chain { head, bytes, .. }) = expected else {
+                    break;
+                };
+                // Some are put back.
+                if back == 1 {
+                    ring.rewind(1);
+                    due.push_front((head, bytes as u32));
+                    break;
+                }
+            }
+        }
+    }
+
+    /// No entry and no descriptor is read twice while nothing is put back, none before the guest
+    /// has made it available, and the index not before it is needed.
+    #[test]
+    fn once(
+        shift in 0u32..9,
+        at in any::<u16>(),
+        order in any_order(),
+        turns in prop::collection::vec((0u16..200, 0u16..200), 1..20),
+        two in any::<bool>(),
+    ) {
+        let size = 2u16 << shift;
+        // Chains of two have every other head.
+        let (step, flags) = if two { (2, WRITE | NEXT) } else { (1, WRITE) };
+        let mut driver = Driver::new(size, 0x1000);
+        driver.start(at);
+        let regions = [(0, u64::from(u32::MAX), 0x1000)];
+        let built = table(&regions).build();
+        let mut ring = driver.device(Negotiated::NONE, at);
+        // How often each may be read.
+        let mut entries = vec![0u32; usize::from(size)];
+        let mut descs = vec![0u32; usize::from(size)];
+        let mut waiting = 0;
+        for (post, taking) in turns {
+            for _ in 0..post.min(size / step - waiting) {
+                let head = order.head(driver.avail, size / step) * step;
+                for part in 0..step {
+                    let index = head + part;
+                    let flags = if part == 0 { flags } else { WRITE };
+                    let next = index + 1;
+                    driver.mem.put_desc(driver.desc(index), Desc { addr: 0, len: 1, flags, next });
+                    descs[usize::from(index)] = 1;
+                }
+                entries[usize::from(driver.avail % size)] = 1;
+                driver.post(head);
+                waiting += 1;
+            }
+            let mut out = segs(512);
+            let known = ring.is_drained();
+            let (taken, events) = driver.mem.watch(|| {
+                (0..taking)
+                    .map_while(|_| {
+                        take(&mut ring, &driver.mem, &built, &mut 0, &mut out).unwrap()
+                    })
+                    .count()
+            });
+            prop_assert_eq!(taken, usize::from(taking.min(waiting)));
+            waiting -= taken as u16;
+            let idx = driver.avail_idx()..driver.avail_idx() + 2;
+            let (all_entries, all_descs) = (
+                driver.avail_entry(0)..driver.used_event(),
+                driver.desc(0)..driver.avail_flags(),
+            );
+            let (mut looked, mut safe) = (0, !known);
+            for event in events {
+                match event {
+                    Event::Rmb => safe = true,
+                    Event::Read(range) if range == idx => {
+                        looked += 1;
+                        safe = false;
+                    }
+                    Event::Read(range) => {
+                        prop_assert!(safe, "{:x?}", range);
+                        let (counts, base, each) = if range.start < all_descs.end {
+                            prop_assert!(range.end <= all_descs.end);
+                            (&mut descs, all_descs.start, 16)
+                        } else {
+                            prop_assert!(all_entries.start <= range.start);
+                            prop_assert!(range.end <= all_entries.end);
+                            (&mut entries, all_entries.start, 2)
+                        };
+                        for count in &mut counts[pieces(&range, base, each)] {
+                            prop_assert!(*count > 0, "{:x?}", range);
+                            *count -= 1;
+                        }
+                    }
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+            // Once when it has run dry, and once more for what comes behind that.
+            prop_assert!(looked <= 2, "{}", looked);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Layout, positions, and what is said about kicks.
+
+use std::cell::RefCell;
+
+use super::model::{
+    segs,
+    table,
+    WRITE, //
+};
+use crate::{
+    driver::{
+        Driver,
+        OWNER, //
+    },
+    prelude::*,
+    vhost::{
+        chain::take,
+        features::Negotiated,
+        ring::{
+            Layout,
+            Ring, //
+        },
+        uapi::{
+            Desc,
+            VringAddr, //
+        },
+    },
+};
+
+const FLAGS: Negotiated = Negotiated::new(0);
+const EVENT: Negotiated = Negotiated::new(1 << 29);
+
+#[test]
+fn sizes() {
+    for num in (0..0x2_0000).chain([1 << 31, u32::MAX]) {
+        let good = matches!(num.count_ones(), 1) && num <= 32768;
+        match Layout::UNSET.with_size(num) {
+            Ok(layout) => assert!(good && u32::from(layout.size()) == num),
+            Err(e) => assert!(!good && e == EINVAL, "{num}"),
+        }
+    }
+}
+
+fn addr(desc: u64, avail: u64, used: u64) -> VringAddr {
+    VringAddr {
+        index: 0,
+        flags: 0,
+        desc,
+        used,
+        avail,
+        log_guest_addr: 0,
+    }
+}
+
+#[test]
+fn places() {
+    assert!(Layout::UNSET.is_unset());
+    for offset in 0..8 {
+        let at = 0x1000 + offset;
+        let with = |addr: VringAddr| Layout::UNSET.with_addr(&addr);
+        // Descriptors may be anywhere.
+        assert!(with(addr(at, 0, 0)).is_ok_and(|l| !l.is_unset()));
+        let avail = with(addr(0, at, 0)).map(|l| assert!(!l.is_unset()));
+        assert_eq!(avail, if offset % 2 == 0 { Ok(()) } else { Err(EINVAL) });
+        let good = if offset % 4 == 0 { Ok(()) } else { Err(EINVAL) };
+        let used = with(addr(0, 0, at)).map(|l| assert!(!l.is_unset()));
+        assert_eq!(used, good);
+        // Checked although nothing is logged.
+        let log_guest_addr = at;
+        let log = with(VringAddr {
+            log_guest_addr,
+            ..addr(0, 0, 0)
+        });
+        assert_eq!(log.map(|l| assert!(l.is_unset())), good);
+    }
+    for flags in [1, 2, 1 << 31] {
+        let odd = VringAddr {
+            flags,
+            ..addr(0, 1, 0)
+        };
+        assert_eq!(Layout::UNSET.with_addr(&odd), Err(EOPNOTSUPP));
+    }
+    // Setting one leaves the other.
+    let layout = Layout::UNSET.with_size(64).unwrap();
+    let layout = layout.with_addr(&addr(16, 32, 64)).unwrap();
+    assert_eq!(layout.size(), 64);
+    assert!(!layout.with_size(2).unwrap().is_unset());
+}
+
+/// The lengths of the parts: VIRTIO 1.3, 2.7.2, and the two bytes of each event index.
+#[test]
+fn parts() {
+    for shift in 0..=15 {
+        let size = 1u64 << shift;
+        let layout = Layout::UNSET.with_size(1 << shift).unwrap();
+        let layout = layout.with_addr(&addr(0x1001, 0x20002, 0x30004)).unwrap();
+        for (negotiated, event) in [(FLAGS, 0), (EVENT, 2)] {
+            let parts = [
+                (0x1001, 16 * size),
+                (0x20002, 4 + 2 * size + event),
+                (0x30004, 4 + 8 * size + event),
+            ];
+            let asked = RefCell::new(Vec::new());
+            assert!(layout.parts_ok(negotiated, |addr, len| {
+                asked.borrow_mut().push((addr, len));
+                true
+            }));
+            asked.borrow_mut().sort_unstable();
+            assert_eq!(*asked.borrow(), parts);
+            for bad in parts {
+                assert!(!layout.parts_ok(negotiated, |addr, len| (addr, len) != bad));
+            }
+        }
+    }
+}
+
+#[test]
+fn attaching() {
+    let mut driver = Driver::new(8, 0);
+    driver.start(0);
+    driver.mem.put_u16(driver.used_idx(), 0xabcd);
+    let mut ring = driver.device(FLAGS, 5);
+    assert_eq!((ring.base(), ring.next_used()), (5, 0xabcd));
+    ring.signalled_used = Some(1);
+    driver.mem.put_u16(driver.used_idx(), 7);
+    driver.mem.put_u16(driver.used_flags(), 0xffff);
+
+    let (flags, idx) = (driver.used_flags(), driver.used_idx());
+    driver.mem.poison_writes(flags..flags + 2);
+    assert!(ring.attach(&driver.mem).is_err());
+    driver.mem.heal();
+    driver.mem.poison_reads(idx..idx + 2);
+    assert!(ring.attach(&driver.mem).is_err());
+    assert_eq!((ring.base(), ring.next_used()), (5, 0xabcd));
+    assert_eq!(ring.signalled_used, Some(1));
+
+    driver.mem.heal();
+    assert!(ring.attach(&driver.mem).is_ok());
+    assert_eq!((ring.base(), ring.next_used()), (5, 7));
+    assert_eq!(ring.signalled_used, None);
+    assert_eq!(driver.mem.get_u16(flags), 0);
+
+    // What was last said about kicks is said again.
+    ring.disable_notify(&driver.mem);
+    driver.mem.put_u16(flags, 0);
+    assert!(ring.attach(&driver.mem).is_ok());
+    assert_eq!(driver.mem.get_u16(flags), 1);
+}
+
+/// A ring that was moved is read where it is now.
+#[test]
+fn moving() {
+    let mut driver = Driver::new(8, 0x1000);
+    driver.start(0);
+    for index in 0..8 {
+        let desc = Desc {
+            addr: u64::from(index),
+            len: 1,
+            flags: WRITE,
+            next: 0,
+        };
+        driver.mem.put_desc(driver.desc(index), desc);
+        driver.post(index);
+    }
+    let regions = [(0, 0x1000, OWNER as u64)];
+    let built = table(&regions).build();
+    let mut ring = driver.device(FLAGS, 0);
+    let mut out = segs(8);
+    let mut head = |ring: &mut Ring, driver: &Driver| {
+        take(ring, &driver.mem, &built, &mut 0, &mut out)
+            .unwrap()
+            .map(|chain| chain.head)
+    };
+    assert_eq!(head(&mut ring, &driver), Some(0));
+    // The available ring elsewhere, in the other order.
+    let data = driver.data();
+    for at in 0..8 {
+        driver.mem.put_u16(data + 4 + 2 * usize::from(at), 7 - at);
+    }
+    driver.mem.put_u16(data + 2, 8);
+    let moved = addr(
+        driver.desc(0) as u64,
+        data as u64,
+        driver.used_flags() as u64,
+    );
+    ring.set_layout(ring.layout().with_addr(&moved).unwrap());
+    assert_eq!(head(&mut ring, &driver), Some(6));
+    // Back again by one, and from elsewhere.
+    ring.rewind(1);
+    assert_eq!(head(&mut ring, &driver), Some(6));
+    ring.set_base(7);
+    assert_eq!(head(&mut ring, &driver), Some(0));
+    assert_eq!(head(&mut ring, &driver), None);
+}
+
+#[test]
+fn emptiness() {
+    let mut driver = Driver::new(8, 0);
+    driver.start(3);
+    let mut ring = driver.device(FLAGS, 3);
+    assert!(ring.is_empty(&driver.mem));
+    assert!(ring.is_drained());
+    driver.post(0);
+    assert!(!ring.is_empty(&driver.mem));
+    assert!(!ring.is_drained());
+    ring.set_base(4);
+    assert!(ring.is_empty(&driver.mem));
+    // What cannot be told is not empty.
+    driver.lie(4 + 9);
+    assert!(!ring.is_empty(&driver.mem));
+    driver.lie(4);
+    driver
+        .mem
+        .poison_reads(driver.avail_idx()..driver.avail_idx() + 1);
+    assert!(!ring.is_empty(&driver.mem));
+}
