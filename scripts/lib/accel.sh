@@ -4,17 +4,17 @@
 # How the test machine is run, and what its log may not say.
 # shellcheck disable=SC2154 # from common.sh
 
-# accel_options: what virtme-ng is told. Hardware virtualisation is used where it
+# accelerator: kvm or tcg. Hardware virtualisation is used where it
 # can run a stock kernel, which only trying shows: the device file proves nothing.
 # The answer is kept until the host is booted anew.
-accel_options() {
+accelerator() {
 	local known
-	known=$VNR_CACHE/accel-$(cat /proc/sys/kernel/random/boot_id)
+	known=$VNR_CACHE/accelerator-$(cat /proc/sys/kernel/random/boot_id)
 	if [ ! -e "$known" ]; then
 		if [ -c /dev/kvm ] && kvm_works; then
-			echo "" >"$known"
+			echo kvm >"$known"
 		else
-			echo "--disable-kvm --disable-microvm" >"$known"
+			echo tcg >"$known"
 		fi
 	fi
 	cat "$known"

@@ -227,9 +227,12 @@ fn first_number(text: &std::io::Result<String>) -> u64 {
         .unwrap_or(0)
 }
 
-/// The worker's run time during the next second.
-pub fn worker_time_in_a_second() -> Duration {
+/// For how long a worker is watched.
+pub const WHILE: Duration = Duration::from_millis(400);
+
+/// The worker's run time during that.
+pub fn worker_time_in_a_while() -> Duration {
     let before = worker_time();
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(WHILE);
     worker_time() - before
 }

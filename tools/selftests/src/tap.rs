@@ -19,7 +19,7 @@ impl Suite {
     /// whoever reads the output takes for the failure that it is.
     pub fn new(name: &str, peer_fails: bool, limit: Duration) -> Self {
         println!("TAP version 13");
-        println!("# suite {name}");
+        println!("# suite {name} ({})", if peer_fails { "c" } else { "rust" });
         // SAFETY: Only sets a timer.
         unsafe { libc::alarm(limit.as_secs() as u32) };
         Self {

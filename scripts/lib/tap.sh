@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Counts what suites have printed.
+
+passed=0 failed=0 skipped=0
+
+# tap_count FILE SUITE...: adds up the cases of those suites, each of which must be
+# in FILE with a plan that its cases agree with; what is not there has failed.
+tap_count() {
+	local file=$1 suite line
+	shift
+	for suite in "$@"; do
+		line=$(tr -d '\r' <"$file" | awk -v want="# suite $suite" '
+			/^# suite / { here = ($0 == want); if (here) { ok = bad = skip = 0; plan = -1; seen = 1 } }
+			!here { next }
+			/^ok [0-9]+ .*# SKIP/ { skip++; next }
+			/^ok [0-9]+/ { ok++ }
+			/^not ok [0-9]+/ { bad++ }
+			/^Bail out!/ { bad++ }
+			/^1\.\.[0-9]+$/ { plan = substr($0, 4); here = 0 }
+			END {
+				if (!seen) print 0, 1, 0, "did not run";
+				else if (plan < 0) print ok, bad + 1, skip, "did not end";
+				else if (plan != ok + bad + skip) print ok, bad + 1, skip, "wrong plan";
+				else print ok, bad, skip, "";
+			}')
+		read -r ok bad skip what <<<"$line"
+		printf '%-28s %4d passed, %d failed, %d skipped  %s\n' "$suite" "$ok" "$bad" "$skip" "$what"
+		passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+	done
+}
