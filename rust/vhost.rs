@@ -4,11 +4,13 @@
 //!
 //! Knows virtio, and no socket.
 
+mod ahead;
 pub(crate) mod chain;
 pub(crate) mod device;
 pub(crate) mod features;
 mod ioctl;
 pub(crate) mod iotlb;
+pub(crate) mod layout;
 pub(crate) mod mem;
 pub(crate) mod notify;
 pub(crate) mod queue;

@@ -7,6 +7,7 @@ use kernel::prelude::*;
 use crate::{
     kapi::iov::IoVec,
     vhost::{
+        layout::Layout,
         mem::{
             GuestMemory,
             MemFault,
@@ -76,6 +77,9 @@ impl Fault {
 /// The indirect descriptors that a chain may have: what 16 bits can number.
 const INDIRECT_MAX: u32 = 1 << 16;
 
+/// Indirect descriptors that are read at once.
+const INDIRECT_AHEAD: usize = 8;
+
 /// A buffer that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chain {
@@ -116,8 +120,13 @@ pub(crate) fn take<M: GuestMemory>(
     hint: &mut usize,
     segs: &mut KVec<IoVec>,
 ) -> Result<Option<Chain>, Fault> {
-    let Some(head) = ring.head(mem)? else {
-        return Ok(None);
+    let head = match ring.head(mem) {
+        Ok(Some(head)) => head,
+        Ok(None) => return Ok(None),
+        Err(fault) => {
+            ring.forget();
+            return Err(fault);
+        }
     };
     let kept = segs.len();
     let mut walk = Walk {
@@ -141,6 +150,7 @@ pub(crate) fn take<M: GuestMemory>(
         }
         Err(fault) => {
             segs.truncate(kept);
+            ring.forget();
             Err(fault)
         }
     }
@@ -152,7 +162,10 @@ pub(crate) fn take<M: GuestMemory>(
 /// # Errors
 ///
 /// A [`Fault`]; all buffers stay in the ring, and `segs` and `used` are as they were.
-#[expect(clippy::too_many_arguments, reason = "the parts of a queue, borrowed one by one")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of a queue, borrowed one by one"
+)]
 pub(crate) fn collect<M: GuestMemory>(
     ring: &mut Ring,
     mem: &M,
@@ -217,11 +230,19 @@ struct Walk<'a, M> {
 impl<M: GuestMemory> Walk<'_, M> {
     /// Follows the chain through the descriptor table.
     #[inline]
-    fn follow(&mut self, ring: &Ring) -> Result<(), Fault> {
-        let layout = ring.layout();
-        let mut index = self.chain.head;
+    fn follow(&mut self, ring: &mut Ring) -> Result<(), Fault> {
+        let desc = ring.desc(self.mem, self.chain.head)?;
+        self.part(&desc)?;
+        if desc.flags & DESC_F_NEXT == 0 {
+            return Ok(());
+        }
+        self.follow_on(&ring.layout(), desc.next)
+    }
+
+    /// Follows it behind its first descriptor.
+    fn follow_on(&mut self, layout: &Layout, mut index: u16) -> Result<(), Fault> {
         // As many descriptors as there are, each once.
-        for _ in 0..layout.size() {
+        for _ in 1..layout.size() {
             if index >= layout.size() {
                 return Err(Fault::NextRange);
             }
@@ -230,11 +251,7 @@ impl<M: GuestMemory> Walk<'_, M> {
                 .read_descs(layout.desc(index), &mut desc)
                 .map_err(|MemFault| Fault::DescUnreadable)?;
             let [desc] = desc;
-            if desc.flags & DESC_F_INDIRECT != 0 {
-                self.indirect(&desc)?;
-            } else {
-                self.buffer(&desc)?;
-            }
+            self.part(&desc)?;
             if desc.flags & DESC_F_NEXT == 0 {
                 return Ok(());
             }
@@ -245,6 +262,16 @@ impl<M: GuestMemory> Walk<'_, M> {
             return Err(Fault::NextRange);
         }
         Err(Fault::Loop)
+    }
+
+    /// Adds what a descriptor of the table describes.
+    #[inline]
+    fn part(&mut self, desc: &Desc) -> Result<(), Fault> {
+        if desc.flags & DESC_F_INDIRECT != 0 {
+            self.indirect(desc)
+        } else {
+            self.buffer(desc)
+        }
     }
 
     /// Adds what a descriptor describes.
@@ -277,21 +304,29 @@ impl<M: GuestMemory> Walk<'_, M> {
         }
         let count = at.len / EACH;
         // Over all tables of a chain: the work that one buffer can make is bounded.
-        self.left = self
-            .left
-            .checked_sub(count)
-            .ok_or(Fault::IndirectTooLong)?;
-        let mut addr = at.addr;
-        for _ in 0..count {
-            let desc = self.table.read_desc(self.mem, self.hint, addr)?;
-            if desc.flags & DESC_F_INDIRECT != 0 {
-                return Err(Fault::IndirectNested);
+        self.left = self.left.checked_sub(count).ok_or(Fault::IndirectTooLong)?;
+        let mut descs = [Desc::default(); INDIRECT_AHEAD];
+        let mut done = 0;
+        while done < count {
+            let addr = at
+                .addr
+                .wrapping_add(u64::from(done).wrapping_mul(u64::from(EACH)));
+            // CAST: Lossless on 64-bit.
+            let rest = count.wrapping_sub(done) as usize;
+            let some = descs
+                .get_mut(..rest.min(INDIRECT_AHEAD))
+                .unwrap_or_default();
+            let read = self.table.read_descs(self.mem, self.hint, addr, some)?;
+            for desc in some.iter().take(read) {
+                if desc.flags & DESC_F_INDIRECT != 0 {
+                    return Err(Fault::IndirectNested);
+                }
+                self.buffer(desc)?;
+                if desc.flags & DESC_F_NEXT == 0 {
+                    return Ok(());
+                }
+                done = done.wrapping_add(1);
             }
-            self.buffer(&desc)?;
-            if desc.flags & DESC_F_NEXT == 0 {
-                return Ok(());
-            }
-            addr = addr.wrapping_add(u64::from(EACH));
         }
         Err(Fault::IndirectLoop)
     }

@@ -162,8 +162,7 @@ impl<E: Endpoint> Device<E> {
         state.check_unowned()?;
         let buffers = [Buffers::new()?, Buffers::new()?];
         let owner = Owner::current().map_err(|_| ENOMEM)?;
-        let thread =
-            Thread::spawn(state.kind, owner.mm(), &self.domain).map_err(|_| ENOMEM)?;
+        let thread = Thread::spawn(state.kind, owner.mm(), &self.domain).map_err(|_| ENOMEM)?;
         for (queue, buffers) in self.queues.iter().zip(buffers) {
             queue.state.lock().set_buffers(Some(buffers));
         }

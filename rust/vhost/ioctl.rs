@@ -139,11 +139,7 @@ impl<E: Endpoint> Device<E> {
         }
     }
 
-    fn net_set_backend(
-        &self,
-        arg: Arg,
-        open: impl FnOnce(i32) -> Result<E::Backend>,
-    ) -> Result {
+    fn net_set_backend(&self, arg: Arg, open: impl FnOnce(i32) -> Result<E::Backend>) -> Result {
         let file = VringFile::from_bytes(&arg.read()?);
         let state = self.state().lock();
         state.enter()?;
@@ -156,9 +152,7 @@ impl<E: Endpoint> Device<E> {
         let mut state = self.state().lock();
         let result = match cmd {
             uapi::SET_FORK_FROM_OWNER => Self::set_fork_from_owner(&mut state, arg),
-            uapi::GET_FORK_FROM_OWNER => {
-                arg.write(&[u8::from(state.kind() == ThreadKind::Task)])
-            }
+            uapi::GET_FORK_FROM_OWNER => arg.write(&[u8::from(state.kind() == ThreadKind::Task)]),
             _ => match state.enter().map(|_| cmd) {
                 Ok(uapi::SET_MEM_TABLE) => self.read_mem_table(&state, arg),
                 Ok(cmd) => return self.ring_ioctl(&state, cmd, arg),

@@ -52,7 +52,9 @@ pub(crate) fn write(copy: impl FnOnce(&mut [u8]) -> usize) -> Result<usize> {
     if len < msg.len() {
         return Err(EINVAL);
     }
-    let empty = msg.get(SIZE_AT).is_some_and(|size| size.iter().all(|&b| b == 0));
+    let empty = msg
+        .get(SIZE_AT)
+        .is_some_and(|size| size.iter().all(|&b| b == 0));
     if msg.get(KIND_AT) == Some(&UPDATE) && empty {
         return Err(EINVAL);
     }

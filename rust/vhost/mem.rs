@@ -104,9 +104,7 @@ impl MemTable {
     pub(crate) fn regions_ok(&self, is_user: impl Fn(u64, u64) -> bool) -> bool {
         self.regions.iter().all(|r| {
             let size = r.last.wrapping_sub(r.first).checked_add(1);
-            size.is_some_and(|size| {
-                r.uaddr.checked_add(size).is_some() && is_user(r.uaddr, size)
-            })
+            size.is_some_and(|size| r.uaddr.checked_add(size).is_some() && is_user(r.uaddr, size))
         })
     }
 
@@ -149,11 +147,40 @@ impl MemTable {
 
     /// Whether the `len` bytes from `gpa` on are all in some region.
     pub(crate) fn covers(&self, hint: &mut usize, gpa: u64, len: u32) -> bool {
-        self.pieces(hint, gpa, u64::from(len), |_, _| Ok(())).is_ok()
+        self.pieces(hint, gpa, u64::from(len), |_, _| Ok(()))
+            .is_ok()
+    }
+
+    /// Reads descriptors, at most as many as `out` has room for, and returns how many: at least
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Unmapped`] and [`Fault::IndirectUnreadable`], both for the first of them.
+    pub(super) fn read_descs<M: GuestMemory>(
+        &self,
+        mem: &M,
+        hint: &mut usize,
+        gpa: u64,
+        out: &mut [Desc],
+    ) -> Result<usize, Fault> {
+        let region = self.find(hint, gpa).ok_or(Fault::Unmapped)?;
+        let len = region.last.wrapping_sub(gpa).saturating_add(1);
+        let whole = usize::try_from(len / DESC_SIZE as u64).unwrap_or(usize::MAX);
+        let some = out.len().min(whole);
+        let some = out.get_mut(..some).unwrap_or_default();
+        // CAST: Lossless on 64-bit.
+        if !some.is_empty() && mem.read_descs(region.translate(gpa) as usize, some).is_ok() {
+            return Ok(some.len());
+        }
+        // Across the end of a region, or not all of them are readable.
+        let first = out.first_mut().ok_or(Fault::IndirectUnreadable)?;
+        *first = self.read_desc(mem, hint, gpa)?;
+        Ok(1)
     }
 
     /// Reads a descriptor that need not lie in one region.
-    pub(crate) fn read_desc<M: GuestMemory>(
+    fn read_desc<M: GuestMemory>(
         &self,
         mem: &M,
         hint: &mut usize,

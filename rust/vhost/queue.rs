@@ -212,7 +212,7 @@ impl<E: Endpoint> State<E> {
     ///
     /// # Errors
     ///
-    /// Those of [`super::ring::Layout::with_addr`]; `EINVAL` for a place that cannot be user memory when the
+    /// Those of [`super::layout::Layout::with_addr`]; `EINVAL` for a place that cannot be user memory when the
     /// queue is served.
     pub(super) fn set_addr(&mut self, addr: &VringAddr) -> Result {
         let layout = self.ring.layout().with_addr(addr)?;
@@ -337,7 +337,11 @@ impl<E: Endpoint> Queue<E> {
         let Some(backend) = open()? else {
             return Ok(work.detach_locked(&mut state));
         };
-        if state.ready.as_ref().is_some_and(|r| same_file(r.file(), backend.file())) {
+        if state
+            .ready
+            .as_ref()
+            .is_some_and(|r| same_file(r.file(), backend.file()))
+        {
             return Ok(Attachment::Same);
         }
         let backend = Arc::new(backend, GFP_KERNEL)?;
@@ -388,9 +392,8 @@ impl<E: Endpoint> Queue<E> {
         if installed == file.as_ref().map(|f| core::ptr::from_ref::<File>(f)) {
             return (false, Ok(()));
         }
-        let kick = file.map(|file| {
-            FilePoll::new(file, Interest::Readable, worker.clone(), work.clone())
-        });
+        let kick =
+            file.map(|file| FilePoll::new(file, Interest::Readable, worker.clone(), work.clone()));
         let mut kick = match kick.transpose() {
             Ok(kick) => kick,
             Err(e) => return (false, Err(e)),

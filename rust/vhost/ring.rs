@@ -1,222 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A split ring: where its parts are, and how far both sides are (VIRTIO 1.3, 2.7).
-//!
-//! Positions are 16-bit counters that wrap; the entry of position `p` is `p % size`.
+//! A split ring: how far both sides are, and what they say to each other (VIRTIO 1.3, 2.7).
 
-use core::mem::size_of;
 use kernel::prelude::*;
 
 use crate::vhost::{
+    ahead::Ahead,
     chain::Fault,
-    features::Negotiated,
+    layout::Layout,
     mem::{
         GuestMemory,
         MemFault, //
     },
     uapi::{
         Desc,
-        UsedElem,
-        VringAddr,
         USED_F_NO_NOTIFY, //
     },
 };
-
-/// The most entries that userspace may ask for.
-const SIZE_MAX: u32 = 32768;
-
-/// Bytes before the entries of the available and of the used ring: flags and index.
-const RING_HEAD: usize = 4;
-
-/// Where the index stands in both, in bytes.
-const RING_IDX: usize = 2;
-
-/// Available entries that are read at once.
-const PREFETCH: usize = 64;
-
-/// Where a ring's parts are in the owner's address space, and how many entries it has.
-///
-/// # Invariants
-///
-/// `size` is a power of two from 1 to [`SIZE_MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
-    size: u16,
-    desc: usize,
-    avail: usize,
-    used: usize,
-}
-
-impl Layout {
-    /// One entry, and nothing is anywhere yet.
-    pub(crate) const UNSET: Self = Self {
-        size: 1,
-        desc: 0,
-        avail: 0,
-        used: 0,
-    };
-
-    /// The same places with `num` entries.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` unless `num` is a power of two from 1 to 32768 (VIRTIO 1.3, 2.7).
-    pub(crate) fn with_size(self, num: u32) -> Result<Self> {
-        if !num.is_power_of_two() || num > SIZE_MAX {
-            return Err(EINVAL);
-        }
-        // INVARIANT: Just checked.
-        let size = u16::try_from(num).map_err(|_| EINVAL)?;
-        Ok(Self { size, ..self })
-    }
-
-    /// The same number of entries in the places of VHOST_SET_VRING_ADDR.
-    ///
-    /// # Errors
-    ///
-    /// `EOPNOTSUPP` for a flag: there is none but logging, which is not offered. `EINVAL` for a
-    /// place that is not aligned.
-    pub(crate) fn with_addr(self, addr: &VringAddr) -> Result<Self> {
-        if addr.flags != 0 {
-            return Err(EOPNOTSUPP);
-        }
-        if addr.avail % 2 != 0 || addr.used % 4 != 0 || addr.log_guest_addr % 4 != 0 {
-            return Err(EINVAL);
-        }
-        let place = |addr: u64| usize::try_from(addr).map_err(|_| EINVAL);
-        Ok(Self {
-            desc: place(addr.desc)?,
-            avail: place(addr.avail)?,
-            used: place(addr.used)?,
-            ..self
-        })
-    }
-
-    /// Whether no part has a place.
-    #[inline]
-    pub(crate) const fn is_unset(&self) -> bool {
-        self.desc == 0 && self.avail == 0 && self.used == 0
-    }
-
-    /// Entries.
-    #[inline]
-    pub(crate) const fn size(&self) -> u16 {
-        self.size
-    }
-
-    /// Whether all parts lie where `is_user` says that user memory may be.
-    pub(crate) fn parts_ok(
-        &self,
-        negotiated: Negotiated,
-        is_user: impl Fn(u64, u64) -> bool,
-    ) -> bool {
-        // CAST: Lossless on 64-bit; OVERFLOW: at most 32768 entries of at most 16 bytes.
-        let size = u64::from(self.size);
-        let head = RING_HEAD as u64;
-        let event = if negotiated.event_idx() { 2 } else { 0 };
-        is_user(self.desc as u64, size.wrapping_mul(size_of::<Desc>() as u64))
-            && is_user(
-                self.avail as u64,
-                size.wrapping_mul(2).wrapping_add(head).wrapping_add(event),
-            )
-            && is_user(
-                self.used as u64,
-                size.wrapping_mul(size_of::<UsedElem>() as u64)
-                    .wrapping_add(head)
-                    .wrapping_add(event),
-            )
-    }
-
-    /// The entry that position `at` stands for.
-    #[inline]
-    const fn slot(&self, at: u16) -> usize {
-        // OVERFLOW: By the invariant the size is at least 1.
-        (at & self.size.wrapping_sub(1)) as usize
-    }
-
-    /// The entries from position `at` to the end of the ring.
-    #[inline]
-    pub(super) const fn until_wrap(&self, at: u16) -> usize {
-        (self.size as usize).wrapping_sub(self.slot(at))
-    }
-
-    #[inline]
-    const fn part(base: usize, head: usize, index: usize, each: usize) -> usize {
-        base.wrapping_add(head).wrapping_add(index.wrapping_mul(each))
-    }
-
-    /// Where descriptor `index` is.
-    #[inline]
-    pub(super) const fn desc(&self, index: u16) -> usize {
-        Self::part(self.desc, 0, index as usize, size_of::<Desc>())
-    }
-
-    const fn avail_flags(&self) -> usize {
-        self.avail
-    }
-
-    const fn avail_idx(&self) -> usize {
-        self.avail.wrapping_add(RING_IDX)
-    }
-
-    #[inline]
-    const fn avail_entry(&self, at: u16) -> usize {
-        Self::part(self.avail, RING_HEAD, self.slot(at), 2)
-    }
-
-    /// `used_event`, behind the available ring: from where on the guest wants an interrupt.
-    const fn used_event(&self) -> usize {
-        Self::part(self.avail, RING_HEAD, self.size as usize, 2)
-    }
-
-    const fn used_flags(&self) -> usize {
-        self.used
-    }
-
-    const fn used_idx(&self) -> usize {
-        self.used.wrapping_add(RING_IDX)
-    }
-
-    #[inline]
-    pub(super) const fn used_entry(&self, at: u16) -> usize {
-        Self::part(self.used, RING_HEAD, self.slot(at), size_of::<UsedElem>())
-    }
-
-    /// `avail_event`, behind the used ring: from where on the device wants a kick.
-    const fn avail_event(&self) -> usize {
-        Self::part(
-            self.used,
-            RING_HEAD,
-            self.size as usize,
-            size_of::<UsedElem>(),
-        )
-    }
-}
-
-/// Available entries that have been read already.
-struct Heads {
-    entries: [u16; PREFETCH],
-    /// The position of the first of them.
-    from: u16,
-    len: u16,
-}
-
-impl Heads {
-    const NONE: Self = Self {
-        entries: [0; PREFETCH],
-        from: 0,
-        len: 0,
-    };
-
-    #[inline]
-    fn get(&self, at: u16) -> Option<u16> {
-        let index = at.wrapping_sub(self.from);
-        if index >= self.len {
-            return None;
-        }
-        self.entries.get(usize::from(index)).copied()
-    }
-}
 
 /// How far a ring is.
 pub(crate) struct Ring {
@@ -232,7 +32,7 @@ pub(crate) struct Ring {
     used_flags: u16,
     /// The used index at the last interrupt, while it can still be compared.
     pub(super) signalled_used: Option<u16>,
-    heads: Heads,
+    ahead: Ahead,
 }
 
 impl Ring {
@@ -246,7 +46,7 @@ impl Ring {
             next_used: 0,
             used_flags: 0,
             signalled_used: None,
-            heads: Heads::NONE,
+            ahead: Ahead::NONE,
         }
     }
 
@@ -259,7 +59,7 @@ impl Ring {
     /// Moves it. The guest's entries are read anew.
     pub(crate) fn set_layout(&mut self, layout: Layout) {
         self.layout = layout;
-        self.heads.len = 0;
+        self.ahead.forget();
     }
 
     /// Whether notifications go by index.
@@ -271,7 +71,7 @@ impl Ring {
     pub(crate) fn set_base(&mut self, base: u16) {
         self.next_avail = base;
         self.avail_idx = base;
-        self.heads.len = 0;
+        self.ahead.forget();
     }
 
     /// VHOST_GET_VRING_BASE.
@@ -300,7 +100,7 @@ impl Ring {
         mem.write_u16(self.layout.used_flags(), self.used_flags)?;
         self.next_used = mem.read_u16(self.layout.used_idx())?;
         self.signalled_used = None;
-        self.heads.len = 0;
+        self.ahead.forget();
         Ok(())
     }
 
@@ -314,14 +114,22 @@ impl Ring {
         if self.is_drained() && !self.look(mem)? {
             return Ok(None);
         }
-        let head = match self.heads.get(self.next_avail) {
-            Some(head) => head,
-            None => self.prefetch(mem)?,
-        };
-        if head >= self.layout.size {
+        let ready = self.avail_idx.wrapping_sub(self.next_avail);
+        let head = self.ahead.head(mem, &self.layout, self.next_avail, ready)?;
+        if head >= self.layout.size() {
             return Err(Fault::HeadRange);
         }
         Ok(Some(head))
+    }
+
+    /// The descriptor of the head that [`Self::head`] has told of.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::DescUnreadable`].
+    #[inline]
+    pub(super) fn desc<M: GuestMemory>(&mut self, mem: &M, head: u16) -> Result<Desc, Fault> {
+        self.ahead.desc(mem, &self.layout, self.next_avail, head)
     }
 
     /// Looks how far the guest is; true when there is something new.
@@ -329,7 +137,7 @@ impl Ring {
         let idx = mem
             .read_u16(self.layout.avail_idx())
             .map_err(|MemFault| Fault::AvailUnreadable)?;
-        if idx.wrapping_sub(self.next_avail) > self.layout.size {
+        if idx.wrapping_sub(self.next_avail) > self.layout.size() {
             return Err(Fault::AvailJump);
         }
         self.avail_idx = idx;
@@ -341,34 +149,23 @@ impl Ring {
         Ok(true)
     }
 
-    /// Reads as many entries as are known to be there, without wrapping.
-    fn prefetch<M: GuestMemory>(&mut self, mem: &M) -> Result<u16, Fault> {
-        let ready = usize::from(self.avail_idx.wrapping_sub(self.next_avail));
-        let len = ready
-            .min(self.layout.until_wrap(self.next_avail))
-            .min(PREFETCH);
-        let entries = self.heads.entries.get_mut(..len);
-        let entries = entries.ok_or(Fault::AvailUnreadable)?;
-        self.heads.len = 0;
-        mem.read_u16s(self.layout.avail_entry(self.next_avail), entries)
-            .map_err(|MemFault| Fault::AvailUnreadable)?;
-        self.heads.from = self.next_avail;
-        self.heads.len = u16::try_from(len).map_err(|_| Fault::AvailUnreadable)?;
-        self.heads
-            .get(self.next_avail)
-            .ok_or(Fault::AvailUnreadable)
-    }
-
     /// The buffer that [`Self::head`] has told of is taken.
     #[inline]
     pub(super) fn advance(&mut self) {
         self.next_avail = self.next_avail.wrapping_add(1);
     }
 
-    /// Puts the last `count` buffers back.
+    /// Puts the last `count` buffers back. They are read anew when they are taken again.
     #[inline]
     pub(crate) fn rewind(&mut self, count: u16) {
         self.next_avail = self.next_avail.wrapping_sub(count);
+        self.forget();
+    }
+
+    /// Has what comes next read anew: the guest may put right what was wrong with it.
+    #[inline]
+    pub(super) fn forget(&mut self) {
+        self.ahead.forget();
     }
 
     /// Whether the guest has made no more buffers available; when that cannot be read, no.
@@ -412,7 +209,7 @@ impl Ring {
         if idx == self.avail_idx {
             return false;
         }
-        if idx.wrapping_sub(self.next_avail) <= self.layout.size {
+        if idx.wrapping_sub(self.next_avail) <= self.layout.size() {
             self.avail_idx = idx;
             mem.rmb();
         }

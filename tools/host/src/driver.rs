@@ -15,14 +15,12 @@ use std::{
 
 use crate::vhost::{
     features::Negotiated,
+    layout::Layout,
     mem::{
         GuestMemory,
         MemFault, //
     },
-    ring::{
-        Layout,
-        Ring, //
-    },
+    ring::Ring,
     uapi::{
         Desc,
         UsedElem,

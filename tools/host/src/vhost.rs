@@ -2,12 +2,16 @@
 
 //! The pure files of the module's `vhost`.
 
+#[path = "../../../rust/vhost/ahead.rs"]
+mod ahead;
 #[path = "../../../rust/vhost/chain.rs"]
 pub(crate) mod chain;
 #[path = "../../../rust/vhost/features.rs"]
 pub(crate) mod features;
 #[path = "../../../rust/vhost/iotlb.rs"]
 pub(crate) mod iotlb;
+#[path = "../../../rust/vhost/layout.rs"]
+pub(crate) mod layout;
 #[path = "../../../rust/vhost/mem.rs"]
 pub(crate) mod mem;
 #[path = "../../../rust/vhost/notify.rs"]

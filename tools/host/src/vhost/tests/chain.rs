@@ -38,10 +38,14 @@ fn regions(driver: &Driver) -> [(u64, u64, u64); 5] {
     ]
 }
 
+/// Where tables lie across the ends of three regions.
+const ACROSS: u64 = 0x17d4;
+
 fn any_desc() -> impl Strategy<Value = Desc> {
     let addr = prop_oneof![
         6 => 0x1000u64..0x1100,
-        3 => 0x17e0u64..0x1820,
+        2 => 0x17e0u64..0x1820,
+        2 => (0u64..4).prop_map(|at| ACROSS + at * 16),
         2 => (0u64..0x200).prop_map(|at| 0x4000 + at * 16),
         2 => 0x1ff0u64..0x2010,
         1 => 0x10000u64..0x10010,
@@ -92,10 +96,14 @@ proptest! {
         for (index, desc) in (0..driver.size).zip(&direct) {
             driver.mem.put_desc(driver.desc(index), *desc);
         }
-        // The same tables in the middle of a region and across the ends of three.
+        let regions = regions(&driver);
+        let model = table(&regions);
+        // The same tables in the middle of a region, at its beginning and across its end.
         for (at, desc) in indirect.iter().enumerate() {
-            driver.mem.put_desc(driver.data() + 0x2000 + at * 16, *desc);
+            let from = driver.data() + 0x2000 + at * 16;
+            driver.mem.put_desc(from, *desc);
             driver.mem.put_desc(driver.data() + at * 16, *desc);
+            model.put(&driver, ACROSS + 16 * at as u64, &driver.mem.get::<16>(from));
         }
         for head in posted.iter().take(usize::from(driver.size)) {
             driver.post(head % (driver.size + 1));
@@ -104,8 +112,6 @@ proptest! {
             let addr = driver.desc(0) + 16 * (bad % usize::from(driver.size));
             driver.mem.poison_reads(addr..addr + 1);
         }
-        let regions = regions(&driver);
-        let model = table(&regions);
         let built = model.build();
         let mut ring = driver.device(Negotiated::NONE, at);
         let mut hint = 0;

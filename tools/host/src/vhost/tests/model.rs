@@ -82,6 +82,14 @@ impl Table<'_> {
         Ok(found.into_iter().map(seg).collect())
     }
 
+    /// Writes what the guest has there, byte by byte.
+    pub(crate) fn put(&self, driver: &Driver, gpa: u64, data: &[u8]) {
+        for (gpa, byte) in (gpa..).zip(data) {
+            let seg = self.translate(gpa, 1, 1).unwrap();
+            driver.mem.put(seg[0].base(), &[*byte]);
+        }
+    }
+
     fn byte(&self, driver: &Driver, gpa: u64) -> Result<u8, Fault> {
         let seg = self.translate(gpa, 1, 1)?;
         let mut byte = [0];

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::model::{
     segs,
     table,
+    INDIRECT,
     NEXT,
     WRITE, //
 };
@@ -23,6 +24,7 @@ use crate::{
             Chain, //
         },
         features::Negotiated,
+        ring::Ring,
         uapi::Desc, //
     },
 };
@@ -101,10 +103,16 @@ proptest! {
                 let Some(Chain { head, bytes, .. }) = expected else {
                     break;
                 };
-                // Some are put back.
-                if back == 1 {
+                // Some are put back, and may then be others.
+                if back > 1 {
                     ring.rewind(1);
-                    due.push_front((head, bytes as u32));
+                    let mut len = bytes as u32;
+                    if back > 2 {
+                        len ^= 0x1000_0000;
+                        let desc = Desc { addr: 0, len, flags: WRITE, next: 0 };
+                        driver.mem.put_desc(driver.desc(head), desc);
+                    }
+                    due.push_front((head, len));
                     break;
                 }
             }
@@ -191,6 +199,137 @@ proptest! {
             }
             // Once when it has run dry, and once more for what comes behind that.
             prop_assert!(looked <= 2, "{}", looked);
+        }
+    }
+}
+
+fn reads(events: &[Event], part: Range<usize>) -> usize {
+    let is_there = |e: &&Event| matches!(e, Event::Read(range) if part.contains(&range.start));
+    events.iter().filter(is_there).count()
+}
+
+/// Neighbours are read at once, whichever way a driver goes through its table.
+#[test]
+fn few_accesses() {
+    const SIZE: u16 = 256;
+    for (order, each) in [(Order::Up, 64), (Order::Down, 64), (Order::Any(7), 1)] {
+        let mut driver = Driver::new(SIZE, 0x1000);
+        driver.start(0);
+        for at in 0..SIZE {
+            let head = order.head(at, SIZE);
+            let desc = Desc {
+                addr: u64::from(head),
+                len: 1,
+                flags: WRITE,
+                next: 0,
+            };
+            driver.mem.put_desc(driver.desc(head), desc);
+            driver.post(head);
+        }
+        let regions = [(0, 0x1000, 0x1000)];
+        let built = table(&regions).build();
+        let mut ring = driver.device(Negotiated::NONE, 0);
+        let mut out = segs(usize::from(SIZE));
+        let (heads, events) = driver.mem.watch(|| {
+            let mut next = || take(&mut ring, &driver.mem, &built, &mut 0, &mut out).unwrap();
+            (0..SIZE)
+                .map_while(|_| next().map(|chain| chain.head))
+                .collect::<Vec<u16>>()
+        });
+        let expected: Vec<u16> = (0..SIZE).map(|at| order.head(at, SIZE)).collect();
+        assert_eq!(heads, expected);
+        for (seg, head) in out.iter().zip(expected) {
+            assert_eq!(seg.base(), 0x1000 + usize::from(head));
+        }
+        let idx = driver.avail_idx();
+        assert_eq!(reads(&events, idx..idx + 2), 1);
+        let entries = driver.avail_entry(0)..driver.used_event();
+        assert_eq!(reads(&events, entries), 4);
+        let descs = driver.desc(0)..driver.avail_flags();
+        assert_eq!(reads(&events, descs), usize::from(SIZE) / each, "{order:?}");
+    }
+}
+
+/// What was wrong and is right by now is taken, although what was there has been read before.
+#[test]
+fn put_right() {
+    let good = |len| Desc {
+        addr: 0,
+        len,
+        flags: WRITE,
+        next: 0,
+    };
+    let regions = [(0, 0x1000, 0x1000)];
+    let built = table(&regions).build();
+    for bad_entry in [false, true] {
+        let mut driver = Driver::new(4, 0x1000);
+        driver.start(0);
+        for head in 0..4 {
+            driver
+                .mem
+                .put_desc(driver.desc(head), good(u32::from(head) + 1));
+            driver.post(head);
+        }
+        if bad_entry {
+            driver.mem.put_u16(driver.avail_entry(2), 4);
+        } else {
+            driver.mem.put_desc(driver.desc(2), good(0x1001));
+        }
+        let mut ring = driver.device(Negotiated::NONE, 0);
+        let mut out = segs(8);
+        let mut next = |ring: &mut Ring| {
+            let taken = take(ring, &driver.mem, &built, &mut 0, &mut out);
+            taken.map(|taken| taken.map_or(0, |chain| chain.bytes))
+        };
+        assert_eq!((next(&mut ring), next(&mut ring)), (Ok(1), Ok(2)));
+        assert!(next(&mut ring).is_err());
+        driver.mem.put_u16(driver.avail_entry(2), 2);
+        driver.mem.put_desc(driver.desc(2), good(5));
+        assert_eq!((next(&mut ring), next(&mut ring)), (Ok(5), Ok(4)));
+        assert_eq!(next(&mut ring), Ok(0));
+    }
+}
+
+/// Indirect tables are read in runs, and no further than they are used if it cannot be.
+#[test]
+fn indirect_runs() {
+    const COUNT: u32 = 20;
+    for readable in [COUNT, COUNT - 1, 9, 8, 1] {
+        let mut driver = Driver::new(1, 0x1000);
+        driver.start(0);
+        let regions = [(0, 0x1000, driver.data() as u64)];
+        let built = table(&regions).build();
+        let desc = Desc {
+            addr: 0,
+            len: 16 * COUNT,
+            flags: INDIRECT,
+            next: 0,
+        };
+        driver.mem.put_desc(driver.desc(0), desc);
+        for at in 0..COUNT {
+            let flags = if at + 1 < readable { NEXT } else { 0 };
+            let desc = Desc {
+                addr: 0,
+                len: at + 1,
+                flags,
+                next: 0,
+            };
+            driver.mem.put_desc(driver.data() + 16 * at as usize, desc);
+        }
+        let end = driver.data() + 16 * readable as usize;
+        driver.mem.poison_reads(end..end + 1);
+        driver.post(0);
+        let mut ring = driver.device(Negotiated::NONE, 0);
+        let mut out = segs(64);
+        let (taken, events) = driver
+            .mem
+            .watch(|| take(&mut ring, &driver.mem, &built, &mut 0, &mut out));
+        assert!(taken.is_ok_and(|taken| taken.is_some()));
+        let lens: Vec<usize> = out.iter().map(|seg| seg.len()).collect();
+        assert_eq!(lens, (1..=readable as usize).collect::<Vec<_>>());
+        if readable == COUNT {
+            let table = driver.data()..driver.data() + 16 * COUNT as usize;
+            assert_eq!(reads(&events, table), 3);
         }
     }
 }

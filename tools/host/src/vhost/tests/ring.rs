@@ -18,10 +18,8 @@ use crate::{
     vhost::{
         chain::take,
         features::Negotiated,
-        ring::{
-            Layout,
-            Ring, //
-        },
+        layout::Layout,
+        ring::Ring,
         uapi::{
             Desc,
             VringAddr, //

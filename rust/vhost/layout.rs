@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where the parts of a split ring are (VIRTIO 1.3, 2.7.2).
+//!
+//! Positions are 16-bit counters that wrap; the entry of position `p` is `p % size`.
+
+use core::mem::size_of;
+use kernel::prelude::*;
+
+use crate::vhost::{
+    features::Negotiated,
+    uapi::{
+        Desc,
+        UsedElem,
+        VringAddr, //
+    },
+};
+
+/// The most entries that userspace may ask for.
+const SIZE_MAX: u32 = 32768;
+
+/// Bytes before the entries of the available and of the used ring: flags and index.
+const RING_HEAD: usize = 4;
+
+/// Where the index stands in both, in bytes.
+const RING_IDX: usize = 2;
+
+/// Where a ring's parts are in the owner's address space, and how many entries it has.
+///
+/// # Invariants
+///
+/// `size` is a power of two from 1 to [`SIZE_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    size: u16,
+    desc: usize,
+    avail: usize,
+    used: usize,
+}
+
+impl Layout {
+    /// One entry, and nothing is anywhere yet.
+    pub(crate) const UNSET: Self = Self {
+        size: 1,
+        desc: 0,
+        avail: 0,
+        used: 0,
+    };
+
+    /// The same places with `num` entries.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` unless `num` is a power of two from 1 to 32768 (VIRTIO 1.3, 2.7).
+    pub(crate) fn with_size(self, num: u32) -> Result<Self> {
+        if !num.is_power_of_two() || num > SIZE_MAX {
+            return Err(EINVAL);
+        }
+        // INVARIANT: Just checked.
+        let size = u16::try_from(num).map_err(|_| EINVAL)?;
+        Ok(Self { size, ..self })
+    }
+
+    /// The same number of entries in the places of VHOST_SET_VRING_ADDR.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` for a flag: there is none but logging, which is not offered. `EINVAL` for a
+    /// place that is not aligned.
+    pub(crate) fn with_addr(self, addr: &VringAddr) -> Result<Self> {
+        if addr.flags != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        if addr.avail % 2 != 0 || addr.used % 4 != 0 || addr.log_guest_addr % 4 != 0 {
+            return Err(EINVAL);
+        }
+        let place = |addr: u64| usize::try_from(addr).map_err(|_| EINVAL);
+        Ok(Self {
+            desc: place(addr.desc)?,
+            avail: place(addr.avail)?,
+            used: place(addr.used)?,
+            ..self
+        })
+    }
+
+    /// Whether no part has a place.
+    #[inline]
+    pub(crate) const fn is_unset(&self) -> bool {
+        self.desc == 0 && self.avail == 0 && self.used == 0
+    }
+
+    /// Entries.
+    #[inline]
+    pub(crate) const fn size(&self) -> u16 {
+        self.size
+    }
+
+    /// Whether all parts lie where `is_user` says that user memory may be.
+    pub(crate) fn parts_ok(
+        &self,
+        negotiated: Negotiated,
+        is_user: impl Fn(u64, u64) -> bool,
+    ) -> bool {
+        // CAST: Lossless on 64-bit; OVERFLOW: at most 32768 entries of at most 16 bytes.
+        let size = u64::from(self.size);
+        let head = RING_HEAD as u64;
+        let event = if negotiated.event_idx() { 2 } else { 0 };
+        is_user(
+            self.desc as u64,
+            size.wrapping_mul(size_of::<Desc>() as u64),
+        ) && is_user(
+            self.avail as u64,
+            size.wrapping_mul(2).wrapping_add(head).wrapping_add(event),
+        ) && is_user(
+            self.used as u64,
+            size.wrapping_mul(size_of::<UsedElem>() as u64)
+                .wrapping_add(head)
+                .wrapping_add(event),
+        )
+    }
+
+    /// The entry that position `at` stands for.
+    #[inline]
+    const fn slot(&self, at: u16) -> usize {
+        // OVERFLOW: By the invariant the size is at least 1.
+        (at & self.size.wrapping_sub(1)) as usize
+    }
+
+    /// The entries from position `at` to the end of the ring.
+    #[inline]
+    pub(super) const fn until_wrap(&self, at: u16) -> usize {
+        (self.size as usize).wrapping_sub(self.slot(at))
+    }
+
+    #[inline]
+    const fn part(base: usize, head: usize, index: usize, each: usize) -> usize {
+        base.wrapping_add(head)
+            .wrapping_add(index.wrapping_mul(each))
+    }
+
+    /// Where descriptor `index` is.
+    #[inline]
+    pub(super) const fn desc(&self, index: u16) -> usize {
+        Self::part(self.desc, 0, index as usize, size_of::<Desc>())
+    }
+
+    pub(super) const fn avail_flags(&self) -> usize {
+        self.avail
+    }
+
+    pub(super) const fn avail_idx(&self) -> usize {
+        self.avail.wrapping_add(RING_IDX)
+    }
+
+    #[inline]
+    pub(super) const fn avail_entry(&self, at: u16) -> usize {
+        Self::part(self.avail, RING_HEAD, self.slot(at), 2)
+    }
+
+    /// `used_event`, behind the available ring: from where on the guest wants an interrupt.
+    pub(super) const fn used_event(&self) -> usize {
+        Self::part(self.avail, RING_HEAD, self.size as usize, 2)
+    }
+
+    pub(super) const fn used_flags(&self) -> usize {
+        self.used
+    }
+
+    pub(super) const fn used_idx(&self) -> usize {
+        self.used.wrapping_add(RING_IDX)
+    }
+
+    #[inline]
+    pub(super) const fn used_entry(&self, at: u16) -> usize {
+        Self::part(self.used, RING_HEAD, self.slot(at), size_of::<UsedElem>())
+    }
+
+    /// `avail_event`, behind the used ring: from where on the device wants a kick.
+    pub(super) const fn avail_event(&self) -> usize {
+        Self::part(
+            self.used,
+            RING_HEAD,
+            self.size as usize,
+            size_of::<UsedElem>(),
+        )
+    }
+}
