@@ -96,7 +96,7 @@ impl<T: Node> Registration<T> {
                 device.fops = &Operations::<T>::FILE;
                 device.name = name.as_char_ptr();
                 if name == DEFAULT_NODE {
-                    device.minor = ffi::VNR_VHOST_NET_MINOR as _;
+                    device.minor = ffi::VNR_VHOST_NET_MINOR as i32;
                 }
                 // SAFETY: The slot is valid for writes.
                 unsafe { slot.write(device) };
@@ -133,7 +133,7 @@ pub(crate) fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
 fn node_name() -> Result<&'static CStr> {
     // SAFETY: The parameter is a NUL-terminated array that is written only while the module is
     // being loaded, before any of its code runs.
-    let name = unsafe { CStr::from_ptr((&raw const ffi::vnr_node).cast()) };
+    let name = unsafe { CStr::from_char_ptr((&raw const ffi::vnr_node).cast()) };
     let bytes = name.to_bytes();
     if bytes.is_empty() || bytes.contains(&b'/') || bytes.starts_with(b".") {
         pr_err!("node={name}: not a name for a file in /dev\n");

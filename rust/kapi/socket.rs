@@ -8,7 +8,10 @@
 
 use core::{
     ffi::c_void,
-    ptr::NonNull, //
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
 };
 use kernel::{
     error::from_err_ptr,
@@ -168,8 +171,10 @@ impl Socket {
         len: usize,
         more: bool,
     ) -> Result<usize> {
-        let mut msg = ffi::msghdr::default();
-        msg.msg_flags = ffi::VNR_MSG_DONTWAIT | if more { ffi::VNR_MSG_MORE } else { 0 };
+        let mut msg = message(null_mut(), 0);
+        if more {
+            msg.msg_flags |= ffi::VNR_MSG_MORE;
+        }
         user_iter(&mut msg.msg_iter, ITER_SOURCE, segs, skip, len);
         // SAFETY: Socket and message are valid; `msg_control` is null, so nothing but the packet
         // is passed.
@@ -190,9 +195,7 @@ impl Socket {
         len: usize,
         control: *mut c_void,
     ) -> Result<usize> {
-        let mut msg = ffi::msghdr::default();
-        msg.msg_flags = ffi::VNR_MSG_DONTWAIT;
-        msg.__bindgen_anon_1.msg_control = control;
+        let mut msg = message(control, 0);
         user_iter(&mut msg.msg_iter, ITER_DEST, segs, skip, len);
         let flags = (ffi::VNR_MSG_DONTWAIT | ffi::VNR_MSG_TRUNC) as i32;
         // SAFETY: Socket and message are valid; the entry is consumed, also on error.
@@ -235,12 +238,20 @@ fn user_iter(iter: &mut ffi::iov_iter, direction: u32, segs: &[IoVec], skip: usi
     }
 }
 
+/// A message that does not wait, still without data. `control` is what `msg_control` points to.
+fn message(control: *mut c_void, len: usize) -> ffi::msghdr {
+    let mut msg = ffi::msghdr {
+        msg_flags: ffi::VNR_MSG_DONTWAIT,
+        msg_controllen: len,
+        ..Default::default()
+    };
+    msg.__bindgen_anon_1.msg_control = control;
+    msg
+}
+
 /// A message that carries nothing but what `msg_control` points to.
 pub(super) fn control_message(control: *mut c_void, len: usize) -> ffi::msghdr {
-    let mut msg = ffi::msghdr::default();
-    msg.msg_flags = ffi::VNR_MSG_DONTWAIT;
-    msg.__bindgen_anon_1.msg_control = control;
-    msg.msg_controllen = len;
+    let mut msg = message(control, len);
     user_iter(&mut msg.msg_iter, ITER_SOURCE, &[], 0, 0);
     msg
 }

@@ -212,7 +212,7 @@ unsafe extern "C" fn kthread_run(data: *mut c_void) -> core::ffi::c_int {
     unsafe { ffi::kthread_use_mm(mm.cast()) };
     loop {
         // SAFETY: Setting the state of the current task is always allowed; a full barrier.
-        unsafe { ffi::vnr_set_current_state(ffi::VNR_TASK_INTERRUPTIBLE as _) };
+        unsafe { ffi::vnr_set_current_state(ffi::VNR_TASK_INTERRUPTIBLE as i32) };
         // SAFETY: The current task is a kthread.
         if unsafe { ffi::kthread_should_stop() } {
             break;
@@ -224,7 +224,7 @@ unsafe extern "C" fn kthread_run(data: *mut c_void) -> core::ffi::c_int {
         }
     }
     // SAFETY: As above.
-    unsafe { ffi::vnr_finish_state(ffi::VNR_TASK_RUNNING as _) };
+    unsafe { ffi::vnr_finish_state(ffi::VNR_TASK_RUNNING as i32) };
     // SAFETY: Undoes `kthread_use_mm`.
     unsafe { ffi::kthread_unuse_mm(mm.cast()) };
     0

@@ -354,7 +354,7 @@ impl Fragment {
                 cache,
                 size,
                 kernel::bindings::GFP_KERNEL,
-                (ffi::VNR_CACHE_BYTES as u32).wrapping_neg(),
+                ffi::VNR_CACHE_BYTES.wrapping_neg(),
             )
         };
         // INVARIANT: Just allocated with that size.

@@ -227,7 +227,7 @@ impl Worker {
             return false;
         }
         // SAFETY: Setting the state of the current task to running is always allowed.
-        unsafe { ffi::vnr_finish_state(ffi::VNR_TASK_RUNNING as _) };
+        unsafe { ffi::vnr_finish_state(ffi::VNR_TASK_RUNNING as i32) };
         // SAFETY: As the caller promises.
         unsafe { self.run_chain(&mut chain) };
         true

@@ -147,7 +147,10 @@ impl Rx {
         }
         if negotiated.sets_num_buffers() {
             let count = u16::try_from(taken.count()).unwrap_or(u16::MAX);
-            if taken.write_at(hdr::NUM_BUFFERS, &count.to_le_bytes()).is_err() {
+            if taken
+                .write_at(hdr::NUM_BUFFERS, &count.to_le_bytes())
+                .is_err()
+            {
                 return Received::BadMemory;
             }
         }

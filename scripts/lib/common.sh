@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 #
 # What every script needs: where things are, how to say what goes on, and how to
 # run something in the tree. Sourced with the shell set to stop on errors.
@@ -17,7 +17,7 @@ tree=$VNR_CACHE/tree-$suite
 # Paths inside the tree.
 headers=/srv/linux-headers
 srcdir=/srv/src
-moddir=/srv/module
+moddir=${moddir:-/srv/module}
 target=/srv/target
 
 progress_started=$SECONDS
