@@ -115,10 +115,7 @@ impl Ahead {
         let len = usize::from(ready).min(layout.until_wrap(at)).min(AHEAD);
         let addr = layout.avail_entry(at);
         let first = match self.heads.get_mut(..len).unwrap_or_default() {
-            [head] => mem.read_u16(addr).map(|read| {
-                *head = read;
-                read
-            }),
+            [head] => mem.read_u16(addr).inspect(|&read| *head = read),
             heads => mem
                 .read_u16s(addr, heads)
                 .and_then(|()| heads.first().copied().ok_or(MemFault)),
