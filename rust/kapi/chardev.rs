@@ -67,6 +67,8 @@ impl<T: Node> Operations<T> {
         ..unsafe { *Self::DEVICE.fops }
     };
 
+    const FILE_REF: &'static ffi::file_operations = &Self::FILE;
+
     /// # Safety
     ///
     /// `file` is an open file of a node with these operations.
@@ -93,7 +95,7 @@ impl<T: Node> Registration<T> {
             inner <- Opaque::try_ffi_init(|slot: *mut ffi::miscdevice| {
                 let name = node_name()?;
                 let mut device = Operations::<T>::DEVICE;
-                device.fops = &Operations::<T>::FILE;
+                device.fops = Operations::<T>::FILE_REF;
                 device.name = name.as_char_ptr();
                 if name == DEFAULT_NODE {
                     device.minor = ffi::VNR_VHOST_NET_MINOR as i32;

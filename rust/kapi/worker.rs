@@ -158,8 +158,11 @@ impl Worker {
             return;
         }
         let raw = Arc::into_raw(work.clone());
-        // CAST: `Work<T>` is `repr(C)` with the link first.
-        let link = NonNull::from(&**work).cast::<Link>();
+        // CAST: `Work<T>` is `repr(C)` with the link first. The pointer is the one that can be
+        // turned back into the reference.
+        let Some(link) = NonNull::new(raw.cast_mut().cast::<Link>()) else {
+            return;
+        };
         // SAFETY: `queued` was false, so nobody else owns the node, and the reference above keeps
         // it valid until `consume` takes it over.
         // INVARIANT: The list owns the reference in `raw`.
