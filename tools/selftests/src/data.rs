@@ -62,7 +62,9 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("interrupts are suppressed by index", || {
         suppression(path, F_VERSION_1 | F_EVENT_IDX)
     });
-    suite.case("an interrupt on empty, though suppressed", || on_empty(path));
+    suite.case("an interrupt on empty, though suppressed", || {
+        on_empty(path)
+    });
     suite.case("a flood one way does not starve the other", || starve(path));
 }
 
@@ -156,7 +158,11 @@ fn wrap_around(path: &str, features: u64) -> Outcome {
             done += 1;
         }
     }
-    ensure_eq!(net.tap.stat("rx_packets") - before, u64::from(COUNT), "frames");
+    ensure_eq!(
+        net.tap.stat("rx_packets") - before,
+        u64::from(COUNT),
+        "frames"
+    );
     ensure_eq!(net.dev.base(TX), Ok(COUNT & 0xffff), "base");
     Ok(())
 }
@@ -228,7 +234,10 @@ fn merging(path: &str) -> Outcome {
     let mem = Memory::new();
     let options = Options::new(F_VERSION_1 | F_MRG_RXBUF);
     let mut net = Net::start(path, &mem, options);
-    for (i, each) in [13u32, 64, 100, 761, 763, 1526, 1527].into_iter().enumerate() {
+    for (i, each) in [13u32, 64, 100, 761, 763, 1526, 1527]
+        .into_iter()
+        .enumerate()
+    {
         let sent = frame(i as u32, 1514);
         let want = 12 + sent.len();
         let count = want.div_ceil(each as usize);
@@ -260,7 +269,10 @@ fn waits_for_buffers(path: &str, features: u64) -> Outcome {
     std::thread::sleep(Duration::from_millis(300));
     let spent = worker_time_in_a_while();
     diag!("worker's CPU time while it waits: {spent:?}");
-    ensure!(spent < Duration::from_millis(100), "the worker spins: {spent:?}");
+    ensure!(
+        spent < Duration::from_millis(100),
+        "the worker spins: {spent:?}"
+    );
     ensure_eq!(net.ring(RX).pop_used(), None, "used entries while waiting");
     ensure_eq!(net.dev.base(RX), Ok(0), "base while waiting");
     net.rx_post(&buffers[3..].iter().map(|b| &b[..]).collect::<Vec<_>>());
@@ -282,7 +294,10 @@ fn too_large(path: &str) -> Outcome {
     net.wire.send(&small).map_err(|e| format!("send: {e:?}"))?;
     let (_, used) = net.ring(RX).wait_used().ok_or("no used entry")?;
     ensure_eq!(used, 72, "used length");
-    ensure!(mem.read(BUFFERS + 12, 60) == small, "the small frame changed");
+    ensure!(
+        mem.read(BUFFERS + 12, 60) == small,
+        "the small frame changed"
+    );
     ensure!(
         mem.read(BUFFERS + 100, 1000).iter().all(|&b| b == 0xa5),
         "bytes behind the buffer were written"
@@ -324,7 +339,10 @@ fn suppression(path: &str, features: u64) -> Outcome {
     for seed in 0..10 {
         net.check_tx(seed)?;
     }
-    ensure!(!net.events[1].call.wait(200), "an interrupt, though suppressed");
+    ensure!(
+        !net.events[1].call.wait(200),
+        "an interrupt, though suppressed"
+    );
     net.ring(TX).set_interrupts(true);
     net.check_tx(99)?;
     ensure!(net.events[1].call.wait(10_000), "no interrupt any more");
@@ -366,7 +384,10 @@ fn starve(path: &str) -> Outcome {
             let _ = net.wire.send(&frame(received, 200));
         }
     }
-    diag!("sent {sent} and received {received} in 2 s, fd {}", net.dev.as_raw_fd());
+    diag!(
+        "sent {sent} and received {received} in 2 s, fd {}",
+        net.dev.as_raw_fd()
+    );
     ensure!(received > 10, "only {received} packets were received");
     Ok(())
 }

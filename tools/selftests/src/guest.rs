@@ -201,7 +201,11 @@ impl<'m> Ring<'m> {
     pub fn add_indirect(&mut self, table: u64, pieces: &[Piece]) -> u16 {
         for (i, &(addr, len, flags)) in pieces.iter().enumerate() {
             let more = if i + 1 < pieces.len() { DESC_NEXT } else { 0 };
-            self.write_desc(table + 16 * i as u64, (addr, len, flags | more), i as u16 + 1);
+            self.write_desc(
+                table + 16 * i as u64,
+                (addr, len, flags | more),
+                i as u16 + 1,
+            );
         }
         self.add(&[(table, 16 * pieces.len() as u32, DESC_INDIRECT)])
     }
@@ -255,7 +259,8 @@ impl<'m> Ring<'m> {
             self.word(self.avail() + 4 + 2 * u64::from(self.size))
                 .store(event, Ordering::SeqCst);
         } else {
-            self.word(self.avail()).store(u16::from(!on), Ordering::SeqCst);
+            self.word(self.avail())
+                .store(u16::from(!on), Ordering::SeqCst);
         }
     }
 

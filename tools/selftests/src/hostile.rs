@@ -41,7 +41,9 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
             n.ring(TX).push_head(0);
         }),
         ("an address below the table", |n| one(n, GPA - 4096, 64)),
-        ("an address above the table", |n| one(n, GPA + SIZE as u64, 64)),
+        ("an address above the table", |n| {
+            one(n, GPA + SIZE as u64, 64)
+        }),
         ("a buffer that runs out of the table", |n| {
             one(n, GPA + SIZE as u64 - 10, 64);
         }),
@@ -60,7 +62,9 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
         ("nothing but empty pieces", |n| one(n, BUFFERS, 0)),
         ("a table of odd length", |n| table(n, BUFFERS, 17)),
         ("an empty table", |n| table(n, BUFFERS, 0)),
-        ("a table that is not in memory", |n| table(n, GPA - 4096, 32)),
+        ("a table that is not in memory", |n| {
+            table(n, GPA - 4096, 32)
+        }),
         ("a table in a table", |n| {
             n.ring(TX)
                 .write_desc(BUFFERS, (BUFFERS, 16, DESC_INDIRECT), 0);
@@ -135,8 +139,12 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
             mistake(path, TX, Expect::Drop, build)
         });
     }
-    suite.case("sent: a buffer across two regions is fine", || straddle(path));
-    suite.case("rings that go away while they are served", || unmapped(path));
+    suite.case("sent: a buffer across two regions is fine", || {
+        straddle(path)
+    });
+    suite.case("rings that go away while they are served", || {
+        unmapped(path)
+    });
     suite.case("descriptors that change while they are served", || {
         flipping(path, c)
     });
@@ -216,7 +224,11 @@ fn unmapped(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
     net.check_tx(1)?;
-    for part in [net.rings[1].avail(), net.rings[1].used(), net.rings[1].desc()] {
+    for part in [
+        net.rings[1].avail(),
+        net.rings[1].used(),
+        net.rings[1].desc(),
+    ] {
         let at = net.rings[1].mem.at(part);
         // SAFETY: Our mapping, which is put back below.
         unsafe { libc::mprotect(at.cast(), 4096, libc::PROT_NONE) };

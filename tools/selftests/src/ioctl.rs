@@ -31,7 +31,9 @@ const BAD: usize = 8;
 const UNKNOWN: u64 = 0x4008_AF7F;
 
 pub fn run(suite: &mut Suite, path: &str, c: bool) {
-    suite.case("features: offered, restricted, refused", || features(path, c));
+    suite.case("features: offered, restricted, refused", || {
+        features(path, c)
+    });
     suite.case("backend features", || backend_features(path, c));
     suite.case("owner: none, one, twice, reset", || owner(path));
     suite.case("owner: everything that needs one is EPERM without", || {
@@ -45,9 +47,15 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
     suite.case("SET_VRING_BASE and GET_VRING_BASE", || vring_base(path));
     suite.case("SET_VRING_ADDR", || vring_addr(path));
     suite.case("SET_VRING_KICK, _CALL and _ERR", || vring_files(path));
-    suite.case("NET_SET_BACKEND: refusals in order", || backend_errors(path));
-    suite.case("NET_SET_BACKEND: attach, same, swap, detach", || backend(path));
-    suite.case("live: what is refused while a backend is attached", || live(path));
+    suite.case("NET_SET_BACKEND: refusals in order", || {
+        backend_errors(path)
+    });
+    suite.case("NET_SET_BACKEND: attach, same, swap, detach", || {
+        backend(path)
+    });
+    suite.case("live: what is refused while a backend is attached", || {
+        live(path)
+    });
     suite.case("RESET_OWNER: as after open", || reset(path));
     suite.case("unknown commands", || unknown(path));
     suite.case("read, write and poll without an IOTLB", || messages(path));
@@ -67,8 +75,16 @@ fn features(path: &str, c: bool) -> Outcome {
     if !c {
         ensure_eq!(offered, ours, "features offered early");
     }
-    ensure_eq!(dev.raw(GET_FEATURES, BAD), Err(EFAULT), "GET_FEATURES, bad pointer");
-    ensure_eq!(dev.raw(SET_FEATURES, BAD), Err(EFAULT), "SET_FEATURES, bad pointer");
+    ensure_eq!(
+        dev.raw(GET_FEATURES, BAD),
+        Err(EFAULT),
+        "GET_FEATURES, bad pointer"
+    );
+    ensure_eq!(
+        dev.raw(SET_FEATURES, BAD),
+        Err(EFAULT),
+        "SET_FEATURES, bad pointer"
+    );
     for bit in 0..64 {
         let want = if offered & 1 << bit != 0 {
             Ok(())
@@ -88,10 +104,22 @@ fn backend_features(path: &str, c: bool) -> Outcome {
     let dev = Vhost::open(path);
     let offered = dev.backend_features().map_err(|e| format!("{e:?}"))?;
     ensure_eq!(offered, if c { 2 } else { 0 }, "backend features");
-    ensure_eq!(dev.raw(GET_BACKEND_FEATURES, BAD), Err(EFAULT), "GET, bad pointer");
-    ensure_eq!(dev.raw(SET_BACKEND_FEATURES, BAD), Err(EFAULT), "SET, bad pointer");
+    ensure_eq!(
+        dev.raw(GET_BACKEND_FEATURES, BAD),
+        Err(EFAULT),
+        "GET, bad pointer"
+    );
+    ensure_eq!(
+        dev.raw(SET_BACKEND_FEATURES, BAD),
+        Err(EFAULT),
+        "SET, bad pointer"
+    );
     ensure_eq!(dev.set_backend_features(offered), Ok(()), "what is offered");
-    ensure_eq!(dev.set_backend_features(1 << 40), Err(EOPNOTSUPP), "what is not");
+    ensure_eq!(
+        dev.set_backend_features(1 << 40),
+        Err(EOPNOTSUPP),
+        "what is not"
+    );
     Ok(())
 }
 
@@ -128,7 +156,11 @@ fn unowned(path: &str) -> Outcome {
         // Whose device it is comes before what the argument says.
         ensure_eq!(dev.raw(cmd, BAD), Err(EPERM), "{cmd:#x}, bad pointer");
     }
-    ensure_eq!(dev.raw(NET_SET_BACKEND, BAD), Err(EFAULT), "backend, bad pointer");
+    ensure_eq!(
+        dev.raw(NET_SET_BACKEND, BAD),
+        Err(EFAULT),
+        "backend, bad pointer"
+    );
     ensure_eq!(dev.set_backend(RX, -1), Err(EPERM), "backend");
     ensure_eq!(dev.set_backend(9, -1), Err(EPERM), "backend, bad index");
     Ok(())
@@ -179,12 +211,20 @@ fn fork_from_owner(path: &str) -> Outcome {
     let dev = Vhost::open(path);
     ensure_eq!(dev.fork_from_owner(), Ok(1), "after open");
     ensure_eq!(dev.set_fork_from_owner(2), Err(EINVAL), "2");
-    ensure_eq!(dev.raw(SET_FORK_FROM_OWNER, BAD), Err(EFAULT), "bad pointer");
+    ensure_eq!(
+        dev.raw(SET_FORK_FROM_OWNER, BAD),
+        Err(EFAULT),
+        "bad pointer"
+    );
     ensure_eq!(dev.set_fork_from_owner(0), Ok(()), "0");
     ensure_eq!(dev.fork_from_owner(), Ok(0), "after 0");
     ensure_eq!(dev.set_owner(), Ok(()), "SET_OWNER");
     ensure_eq!(dev.set_fork_from_owner(1), Err(EBUSY), "with an owner");
-    ensure_eq!(dev.raw(SET_FORK_FROM_OWNER, BAD), Err(EBUSY), "owner before pointer");
+    ensure_eq!(
+        dev.raw(SET_FORK_FROM_OWNER, BAD),
+        Err(EBUSY),
+        "owner before pointer"
+    );
     ensure_eq!(dev.reset_owner(), Ok(()), "RESET_OWNER");
     ensure_eq!(dev.fork_from_owner(), Ok(1), "after RESET_OWNER");
     Ok(())
@@ -209,8 +249,14 @@ fn mem_table(path: &str) -> Outcome {
     ensure_eq!(dev.set_mem_table(&good, 1), Err(EOPNOTSUPP), "padding");
     let many = vec![region(0, 4096, good[0].uaddr); 65];
     ensure_eq!(dev.set_mem_table(&many, 0), Err(E2BIG), "65 regions");
-    ensure_eq!(dev.set_mem_table(&many, 1), Err(EOPNOTSUPP), "padding before number");
-    let many: Vec<_> = (0..64).map(|i| region(i << 12, 4096, good[0].uaddr)).collect();
+    ensure_eq!(
+        dev.set_mem_table(&many, 1),
+        Err(EOPNOTSUPP),
+        "padding before number"
+    );
+    let many: Vec<_> = (0..64)
+        .map(|i| region(i << 12, 4096, good[0].uaddr))
+        .collect();
     ensure_eq!(dev.set_mem_table(&many, 0), Ok(()), "64 regions");
     let wraps = [region(u64::MAX - 10, 100, good[0].uaddr)];
     ensure_eq!(dev.set_mem_table(&wraps, 0), Err(EFAULT), "wrapping region");
@@ -232,7 +278,11 @@ fn mem_table(path: &str) -> Outcome {
     let mem = Memory::new();
     let net = Net::start(path, &mem, Options::new(F_VERSION_1));
     let kernel = [region(0, 4096, 0xffff_8000_0000_0000)];
-    ensure_eq!(net.dev.set_mem_table(&kernel, 0), Err(EFAULT), "kernel addresses, live");
+    ensure_eq!(
+        net.dev.set_mem_table(&kernel, 0),
+        Err(EFAULT),
+        "kernel addresses, live"
+    );
     let mut net = net;
     net.check_tx(1)
 }
@@ -272,8 +322,16 @@ fn vring_base(path: &str) -> Outcome {
         ensure_eq!(dev.base(RX), Ok(base), "get {base}");
     }
     ensure_eq!(dev.set_base(RX, 0x1_0000), Err(EINVAL), "too large");
-    ensure_eq!(dev.raw(SET_VRING_BASE, BAD), Err(EFAULT), "set, bad pointer");
-    ensure_eq!(dev.raw(GET_VRING_BASE, BAD), Err(EFAULT), "get, bad pointer");
+    ensure_eq!(
+        dev.raw(SET_VRING_BASE, BAD),
+        Err(EFAULT),
+        "set, bad pointer"
+    );
+    ensure_eq!(
+        dev.raw(GET_VRING_BASE, BAD),
+        Err(EFAULT),
+        "get, bad pointer"
+    );
     ensure_eq!(dev.base(RX), Ok(0xffff), "after failures");
     ensure_eq!(dev.base(TX), Ok(0), "the other queue");
     Ok(())
@@ -296,7 +354,11 @@ fn vring_addr(path: &str) -> Outcome {
     ensure_eq!(with(|a| a.used += 2), Err(EINVAL), "used not aligned");
     ensure_eq!(with(|a| a.log = 2), Err(EINVAL), "log not aligned");
     ensure_eq!(with(|a| a.desc += 1), Ok(()), "desc need not be");
-    ensure_eq!(with(|a| a.used = 0xffff_8000_0000_0000), Ok(()), "anything, without a backend");
+    ensure_eq!(
+        with(|a| a.used = 0xffff_8000_0000_0000),
+        Ok(()),
+        "anything, without a backend"
+    );
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
     let mut addr = net.rings[0].addr(RX);
     ensure_eq!(net.dev.set_addr(addr), Ok(()), "good, live");
@@ -316,18 +378,30 @@ fn vring_files(path: &str) -> Outcome {
         ("err", Vhost::set_err),
     ];
     for (name, set) in sets {
-        ensure_eq!(set(&dev, TX, event.as_raw_fd()), Ok(()), "{name}: an eventfd");
+        ensure_eq!(
+            set(&dev, TX, event.as_raw_fd()),
+            Ok(()),
+            "{name}: an eventfd"
+        );
         ensure_eq!(set(&dev, TX, event.as_raw_fd()), Ok(()), "{name}: the same");
         ensure_eq!(set(&dev, TX, 12345), Err(EBADF), "{name}: not open");
         ensure_eq!(set(&dev, TX, -2), Err(EBADF), "{name}: -2");
         ensure_eq!(set(&dev, TX, tap.as_raw_fd()), Err(EINVAL), "{name}: a tap");
-        ensure_eq!(set(&dev, TX, dev.as_raw_fd()), Err(EINVAL), "{name}: itself");
+        ensure_eq!(
+            set(&dev, TX, dev.as_raw_fd()),
+            Err(EINVAL),
+            "{name}: itself"
+        );
         ensure_eq!(set(&dev, TX, -1), Ok(()), "{name}: none");
         ensure_eq!(set(&dev, TX, -1), Ok(()), "{name}: none again");
     }
     // A counter at its maximum polls as an error.
     ensure!(event.signal(u64::MAX - 1), "eventfd to its maximum");
-    ensure_eq!(dev.set_kick(TX, event.as_raw_fd()), Ok(()), "kick: full but for one");
+    ensure_eq!(
+        dev.set_kick(TX, event.as_raw_fd()),
+        Ok(()),
+        "kick: full but for one"
+    );
     Ok(())
 }
 
@@ -338,7 +412,11 @@ fn backend_errors(path: &str) -> Outcome {
     let fd = tap.as_raw_fd();
     ensure_eq!(dev.raw(NET_SET_BACKEND, BAD), Err(EFAULT), "bad pointer");
     ensure_eq!(dev.set_backend(RX, fd), Err(EFAULT), "no memory table");
-    ensure_eq!(dev.set_backend(RX, -1), Err(EFAULT), "no memory table, detaching");
+    ensure_eq!(
+        dev.set_backend(RX, -1),
+        Err(EFAULT),
+        "no memory table, detaching"
+    );
     dev.set_mem_table(&mem.regions(), 0).expect("memory table");
     let ring = Ring::new(&mem, RING_AT[0], 256, false);
     dev.set_num(RX, 256).expect("num");
@@ -367,7 +445,11 @@ fn backend_errors(path: &str) -> Outcome {
     }
     // SAFETY: A terminated path.
     let bare = unsafe { libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR) };
-    ensure_eq!(dev.set_backend(RX, bare), Err(EINVAL), "a tun without interface");
+    ensure_eq!(
+        dev.set_backend(RX, bare),
+        Err(EINVAL),
+        "a tun without interface"
+    );
     ensure_eq!(dev.set_backend(RX, fd), Ok(()), "and then a tap");
     for fd in [udp, raw, bare] {
         // SAFETY: Ours.
@@ -387,16 +469,28 @@ fn backend(path: &str) -> Outcome {
     ensure_eq!(net.dev.set_backend(TX, -1), Ok(()), "detach");
     ensure_eq!(net.dev.set_backend(TX, -1), Ok(()), "detach again");
     ensure_eq!(net.dev.base(TX), Ok(2), "base, detached");
-    ensure_eq!(net.dev.set_backend(TX, 12345), Err(ENOTSOCK), "a closed one");
+    ensure_eq!(
+        net.dev.set_backend(TX, 12345),
+        Err(ENOTSOCK),
+        "a closed one"
+    );
     ensure_eq!(net.dev.set_backend(TX, fd), Ok(()), "attach again");
     net.check_tx(3)?;
     net.check_rx(4, 1000)?;
     let other = Tap::new(12);
-    ensure_eq!(net.dev.set_backend(TX, other.as_raw_fd()), Ok(()), "another");
+    ensure_eq!(
+        net.dev.set_backend(TX, other.as_raw_fd()),
+        Ok(()),
+        "another"
+    );
     let before = other.stat("rx_packets");
     net.tx(crate::setup::BUFFERS, &crate::net::frame(9, 100));
     net.ring(TX).wait_used().ok_or("no used entry")?;
-    ensure_eq!(other.stat("rx_packets"), before + 1, "frames at the other tap");
+    ensure_eq!(
+        other.stat("rx_packets"),
+        before + 1,
+        "frames at the other tap"
+    );
     Ok(())
 }
 
@@ -408,7 +502,11 @@ fn live(path: &str) -> Outcome {
         ensure_eq!(net.dev.set_base(queue, 0), Err(EBUSY), "SET_VRING_BASE");
     }
     ensure_eq!(net.dev.set_features(F_VERSION_1), Ok(()), "SET_FEATURES");
-    ensure_eq!(net.dev.set_mem_table(&mem.regions(), 0), Ok(()), "SET_MEM_TABLE");
+    ensure_eq!(
+        net.dev.set_mem_table(&mem.regions(), 0),
+        Ok(()),
+        "SET_MEM_TABLE"
+    );
     net.check_tx(1)?;
     net.check_rx(2, 300)
 }
@@ -421,7 +519,11 @@ fn reset(path: &str) -> Outcome {
     ensure_eq!(net.dev.base(TX), Err(EPERM), "nobody's now");
     net.dev.set_owner().map_err(|e| format!("{e:?}"))?;
     ensure_eq!(net.dev.base(TX), Ok(0), "base");
-    ensure_eq!(net.dev.set_backend(TX, -1), Ok(()), "detach, with the empty table");
+    ensure_eq!(
+        net.dev.set_backend(TX, -1),
+        Ok(()),
+        "detach, with the empty table"
+    );
     net.restart();
     net.check_tx(2)?;
     net.check_rx(3, 400)
@@ -432,8 +534,16 @@ fn unknown(path: &str) -> Outcome {
     let index = 0u64;
     let bad = 7u64;
     ensure_eq!(dev.raw(UNKNOWN, BAD), Err(EFAULT), "bad pointer");
-    ensure_eq!(dev.raw(UNKNOWN, std::ptr::from_ref(&bad) as usize), Err(ENOBUFS), "index 7");
-    ensure_eq!(dev.raw(UNKNOWN, std::ptr::from_ref(&index) as usize), Err(ENOTTY), "index 0");
+    ensure_eq!(
+        dev.raw(UNKNOWN, std::ptr::from_ref(&bad) as usize),
+        Err(ENOBUFS),
+        "index 7"
+    );
+    ensure_eq!(
+        dev.raw(UNKNOWN, std::ptr::from_ref(&index) as usize),
+        Err(ENOTTY),
+        "index 0"
+    );
     Ok(())
 }
 
@@ -451,7 +561,11 @@ fn messages(path: &str) -> Outcome {
     ensure_eq!(read(fd, 71), Ok(0), "a short read");
     ensure_eq!(read(fd, 72), Err(EAGAIN), "a read that does not wait");
     let waiting = Vhost::open(path);
-    ensure_eq!(read(waiting.as_raw_fd(), 72), Err(EBADFD), "a read that waits");
+    ensure_eq!(
+        read(waiting.as_raw_fd(), 72),
+        Err(EBADFD),
+        "a read that waits"
+    );
     let write = |msg: &[u8]| {
         // SAFETY: The message is readable.
         match unsafe { libc::write(fd, msg.as_ptr().cast(), msg.len()) } {

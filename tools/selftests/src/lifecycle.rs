@@ -202,7 +202,9 @@ fn deleted(path: &str) -> Outcome {
         net.tx(BUFFERS + i * 4096, &frame(1, 100));
     }
     for _ in 0..10 {
-        net.ring(TX).wait_used().ok_or("no used entry without the tap")?;
+        net.ring(TX)
+            .wait_used()
+            .ok_or("no used entry without the tap")?;
     }
     net.tap = Tap::new(12);
     net.wire = crate::net::Wire::new(&net.tap, false);
@@ -303,7 +305,11 @@ fn race(path: &str) -> Outcome {
             });
         }
     });
-    ensure!(owned.load(Ordering::Relaxed) > 0, "nobody ever became the owner");
+    ensure!(
+        owned.load(Ordering::Relaxed) > 0,
+        "nobody ever became the owner"
+    );
     let _ = dev.reset_owner();
-    dev.set_owner().map_err(|e| format!("after the race: {e:?}"))
+    dev.set_owner()
+        .map_err(|e| format!("after the race: {e:?}"))
 }

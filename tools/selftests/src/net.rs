@@ -136,7 +136,12 @@ impl Wire {
         let mut addr: libc::sockaddr_ll = unsafe { zeroed() };
         addr.sll_family = libc::AF_PACKET as u16;
         // What carries segments must look like what it is.
-        addr.sll_protocol = if hdr { libc::ETH_P_ALL as u16 } else { ETH_TYPE }.to_be();
+        addr.sll_protocol = if hdr {
+            libc::ETH_P_ALL as u16
+        } else {
+            ETH_TYPE
+        }
+        .to_be();
         addr.sll_ifindex = tap.index();
         // SAFETY: An address of that length.
         let ret = unsafe {
