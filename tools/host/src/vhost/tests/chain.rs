@@ -14,7 +14,10 @@ use super::model::{
 };
 use crate::{
     cases,
-    driver::Driver,
+    driver::{
+        Driver,
+        Event, //
+    },
     kapi::iov::IoVec,
     vhost::{
         chain::{
@@ -76,6 +79,21 @@ fn any_desc() -> impl Strategy<Value = Desc> {
     })
 }
 
+/// Whether an access is one to a part of the ring or to a region, and does not leave it.
+fn stays_inside(driver: &Driver, regions: &[(u64, u64, u64)], event: &Event) -> bool {
+    let Event::Read(read) = event else {
+        return *event == Event::Rmb;
+    };
+    let region = |&(_, size, uaddr): &(u64, u64, u64)| uaddr as usize..(uaddr + size) as usize;
+    let parts = [
+        driver.desc(0)..driver.avail_flags(),
+        driver.avail_idx()..driver.avail_entry(0),
+        driver.avail_entry(0)..driver.used_event(),
+    ];
+    let mut all = parts.into_iter().chain(regions.iter().map(region));
+    all.any(|part| part.start <= read.start && read.end <= part.end)
+}
+
 proptest! {
     #![proptest_config(cases(2000))]
 
@@ -123,7 +141,12 @@ proptest! {
             let before = ring.base();
             prop_assert_eq!(usize::from(before.wrapping_sub(at)), position);
             let head = driver.mem.get_u16(driver.avail_entry(before));
-            let got = take(&mut ring, &driver.mem, &built, &mut hint, &mut out);
+            let (got, events) = driver.mem.watch(|| {
+                take(&mut ring, &driver.mem, &built, &mut hint, &mut out)
+            });
+            for event in &events {
+                prop_assert!(stays_inside(&driver, &regions, event), "{:x?}", event);
+            }
             match walk(&driver, &model, head, room) {
                 Ok(buffer) => {
                     let chain = Chain {
