@@ -28,7 +28,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     ];
     for mask in 0..1u32 << switches.len() {
         let features = (0..switches.len())
-            .filter(|i| mask & 1 << i != 0)
+            .filter(|i| mask & (1 << i) != 0)
             .map(|i| switches[i])
             .sum();
         suite.case(&format!("both ways, features {features:#x}"), || {

@@ -145,6 +145,16 @@ impl<'m> Ring<'m> {
         Self::round(self.avail() + 2 * u64::from(self.size) + 6)
     }
 
+    /// Moves it, as it is, to another place in guest memory. The device must be told.
+    pub fn move_to(&mut self, base: u64) {
+        let len = (self.used() - self.base) as usize + 8 * usize::from(self.size) + 8;
+        let bytes = self.mem.read(self.base, len);
+        // What is left behind must not be mistaken for the ring.
+        self.mem.write(self.base, &vec![0xee; len]);
+        self.mem.write(base, &bytes);
+        self.base = base;
+    }
+
     /// The addresses as the ioctl wants them.
     pub fn addr(&self, index: u32) -> VringAddr {
         VringAddr {

@@ -86,7 +86,7 @@ fn features(path: &str, c: bool) -> Outcome {
         "SET_FEATURES, bad pointer"
     );
     for bit in 0..64 {
-        let want = if offered & 1 << bit != 0 {
+        let want = if offered & (1 << bit) != 0 {
             Ok(())
         } else {
             Err(EOPNOTSUPP)

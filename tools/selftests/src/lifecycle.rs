@@ -37,7 +37,7 @@ pub fn run(suite: &mut Suite, path: &str) {
         new_calls(path)
     });
     suite.case("SET_OWNER and RESET_OWNER race", || race(path));
-    suite.case("no worker is left", || no_worker_left());
+    suite.case("no worker is left", no_worker_left);
 }
 
 /// Threads of any process that are a vhost worker's.
@@ -53,7 +53,7 @@ fn workers() -> usize {
     count
 }
 
-fn no_worker_left() -> Outcome {
+pub fn no_worker_left() -> Outcome {
     let end = Instant::now() + Duration::from_secs(10);
     while workers() > 0 {
         ensure!(Instant::now() < end, "{} workers are left", workers());
@@ -63,7 +63,7 @@ fn no_worker_left() -> Outcome {
 }
 
 /// Keeps the transmit ring full for as long as `go` says.
-fn flood(net: &mut Net<'_>, go: impl Fn() -> bool) -> u32 {
+pub fn flood(net: &mut Net<'_>, go: impl Fn() -> bool) -> u32 {
     let mut data = vec![0; net.options.hdr()];
     data.extend(frame(0, 60));
     net.rings[1].mem.write(BUFFERS, &data);

@@ -10,6 +10,7 @@ mod lifecycle;
 mod net;
 mod setup;
 mod tap;
+mod travel;
 mod vhost;
 
 use clap::{Parser, ValueEnum};
@@ -53,7 +54,10 @@ fn main() -> ExitCode {
         Which::Ioctl => ioctl::run(&mut suite, path, c),
         Which::Data => data::run(&mut suite, path),
         Which::Hostile => hostile::run(&mut suite, path, c),
-        Which::Lifecycle => lifecycle::run(&mut suite, path),
+        Which::Lifecycle => {
+            travel::run(&mut suite, path);
+            lifecycle::run(&mut suite, path);
+        }
     }
     if suite.finish() {
         ExitCode::SUCCESS

@@ -209,7 +209,7 @@ impl Wire {
             if len < 0 {
                 return None;
             }
-            if from.sll_pkttype != libc::PACKET_OUTGOING as u8 {
+            if from.sll_pkttype != libc::PACKET_OUTGOING {
                 buf.truncate(len as usize);
                 return Some(buf);
             }

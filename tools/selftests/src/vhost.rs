@@ -164,7 +164,7 @@ impl Vhost {
 
     /// The table as bytes, with a padding word of the caller's choice.
     pub fn set_mem_table(&self, regions: &[Region], padding: u32) -> Result {
-        let mut words = vec![regions.len() as u64 | u64::from(padding) << 32];
+        let mut words = vec![regions.len() as u64 | (u64::from(padding) << 32)];
         for r in regions {
             words.extend([r.gpa, r.size, r.uaddr, r.flags]);
         }
