@@ -188,8 +188,9 @@ fn moving() {
     // Back again by one, and from elsewhere.
     ring.rewind(1);
     assert_eq!(head(&mut ring, &driver), Some(6));
+    driver.mem.put_u16(data + 4 + 2 * 7, 3);
     ring.set_base(7);
-    assert_eq!(head(&mut ring, &driver), Some(0));
+    assert_eq!(head(&mut ring, &driver), Some(3));
     assert_eq!(head(&mut ring, &driver), None);
 }
 

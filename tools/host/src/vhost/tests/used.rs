@@ -199,3 +199,41 @@ fn unwritable() {
     assert_eq!(got, published(false));
     assert_eq!((driver.mem.get_u16(idx), ring.next_used()), (3, 3));
 }
+
+/// An interrupt is not compared with one that the index has gone once around since.
+#[test]
+fn a_full_round() {
+    let elems = [UsedElem { id: 0, len: 0 }; 64];
+    for (since, signal) in [
+        (65534, false),
+        (65535, false),
+        (65536, true),
+        (65537, true),
+        (70000, true),
+        (131072, true),
+    ] {
+        let mut driver = Driver::new(256, 0);
+        driver.start(7);
+        let negotiated = Negotiated::new(EVENT);
+        let mut ring = driver.device(negotiated, 7);
+        let mut hand_back = |count: usize, has_call| {
+            publish(
+                &mut ring,
+                &driver.mem,
+                negotiated,
+                &elems[..count],
+                has_call,
+            )
+        };
+        assert_eq!(hand_back(1, true), published(true));
+        // The last entry of all that will be written before the index is the same again.
+        driver.mem.put_u16(driver.used_event(), 7);
+        let mut left = since - 1;
+        while left > 0 {
+            let count = left.min(64);
+            assert_eq!(hand_back(count, false), published(false));
+            left -= count;
+        }
+        assert_eq!(hand_back(1, true), published(signal), "{since}");
+    }
+}
