@@ -3,19 +3,14 @@
 //! Tests of a vhost-net node, whichever module is behind it.
 
 mod data;
-mod guest;
 mod hostile;
 mod ioctl;
 mod lifecycle;
-mod net;
-mod setup;
-mod tap;
 mod travel;
-mod vhost;
 
 use clap::{Parser, ValueEnum};
 use std::{process::ExitCode, time::Duration};
-use tap::Suite;
+use vhost_selftests::{diag, ensure, ensure_eq, guest, net, setup, tap, tap::Suite, vhost};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Which {

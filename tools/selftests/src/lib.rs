@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A driver in userspace for vhost-net: what the tests and the benchmarks stand on.
+
+pub mod guest;
+pub mod net;
+pub mod setup;
+pub mod tap;
+pub mod vhost;
