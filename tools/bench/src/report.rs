@@ -65,7 +65,11 @@ impl Report {
             let first = self.summary(case, peers[0]).median;
             for (i, peer) in peers.iter().enumerate() {
                 let s = self.summary(case, peer);
-                let _ = write!(out, "  {peer} {:.0} [{:.0}, {:.0}]", s.median, s.least, s.most);
+                let _ = write!(
+                    out,
+                    "  {peer} {:.0} [{:.0}, {:.0}]",
+                    s.median, s.least, s.most
+                );
                 if i > 0 {
                     let _ = write!(out, " {:+.1} %", (s.median / first - 1.0) * 100.0);
                 }

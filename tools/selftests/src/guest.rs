@@ -29,6 +29,12 @@ unsafe impl Send for Memory {}
 // SAFETY: As above.
 unsafe impl Sync for Memory {}
 
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Memory {
     pub fn new() -> Self {
         let map = || {

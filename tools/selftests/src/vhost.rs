@@ -218,6 +218,12 @@ impl AsRawFd for EventFd {
     }
 }
 
+impl Default for EventFd {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl EventFd {
     pub fn new() -> Self {
         // SAFETY: No pointers.
