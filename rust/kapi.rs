@@ -5,6 +5,7 @@
 //! The only place with `unsafe` code. Each file is written as if it were to become part of the
 //! `kernel` crate, knows the kernel's mechanisms, and nothing of virtio.
 
+pub(crate) mod batch;
 pub(crate) mod chardev;
 pub(crate) mod eventfd;
 mod ffi;

@@ -16,6 +16,7 @@ pub(crate) mod notify;
 pub(crate) mod queue;
 pub(crate) mod ring;
 pub(crate) mod session;
+mod state;
 pub(crate) mod uapi;
 pub(crate) mod used;
 mod user;

@@ -6,12 +6,12 @@ use kernel::prelude::*;
 
 use crate::{
     kapi::{
-        mm::InMm,
-        socket::Socket,
-        tun::{
+        batch::{
             BatchError,
             TxBatch, //
         },
+        mm::InMm,
+        socket::Socket, //
     },
     net::{
         device::Budget,

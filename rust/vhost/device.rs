@@ -218,21 +218,23 @@ impl<E: Endpoint> Device<E> {
         state.bound = None;
     }
 
-    /// The features that every queue has been told of; they are told together.
+    /// VHOST_SET_FEATURES, for both queues together. They act from the next run on.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` for what is not offered.
     pub(super) fn set_features(&self, features: u64) -> Result {
         if features & !OFFERED != 0 {
             return Err(EOPNOTSUPP);
         }
         let _state = self.state.lock();
         for queue in &self.queues {
-            let mut queue = queue.state.lock();
-            queue.features = features;
-            queue.set_negotiated(Negotiated::new(features));
+            queue.state.lock().set_negotiated(Negotiated::new(features));
         }
         Ok(())
     }
 
-    /// VHOST_SET_BACKEND_FEATURES.
+    /// VHOST_SET_BACKEND_FEATURES: there is none yet that would change anything.
     ///
     /// # Errors
     ///
@@ -240,10 +242,6 @@ impl<E: Endpoint> Device<E> {
     pub(super) fn set_backend_features(&self, features: u64) -> Result {
         if features & !BACKEND_OFFERED != 0 {
             return Err(EOPNOTSUPP);
-        }
-        let _state = self.state.lock();
-        for queue in &self.queues {
-            queue.state.lock().backend_features = features;
         }
         Ok(())
     }

@@ -21,17 +21,13 @@ use kernel::{
 
 use crate::{
     kapi::{
-        eventfd::EventFd,
         mm::InMm,
         retire::{
             Domain,
             Retired,
             Slot, //
         },
-        uaccess::{
-            access_ok,
-            UserMem, //
-        },
+        uaccess::UserMem,
         wait::{
             FilePoll,
             Interest, //
@@ -45,18 +41,15 @@ use crate::{
     },
     stats::QueueStats,
     vhost::{
-        features::Negotiated,
-        mem::{
-            MemFault,
-            MemTable, //
-        },
-        ring::Ring,
+        mem::MemFault,
         session::{
-            Buffers,
             Next,
             Session, //
         },
-        uapi::VringAddr, //
+        state::{
+            Outcome,
+            State, //
+        },
     },
 };
 
@@ -88,19 +81,6 @@ pub(crate) trait Endpoint: Send + Unpin + Sized + 'static {
     fn serve(&mut self, backend: &Self::Backend, session: &mut Session<'_>) -> Next;
 }
 
-/// How often one run may find that something has slipped in while it asked for kicks. A guest
-/// that adds one buffer at a time, just then, must not keep the worker from the other queue.
-const ROUNDS: usize = 16;
-
-/// What is left to do after a run.
-#[derive(PartialEq, Eq)]
-enum Outcome {
-    /// Nothing, until something wakes the queue.
-    Done,
-    /// Another run, after everything that waits already.
-    Again,
-}
-
 /// What became of the backend.
 pub(super) enum Attachment<T> {
     /// It is the one that was there.
@@ -111,25 +91,8 @@ pub(super) enum Attachment<T> {
     Changed(Retired<T>),
 }
 
-/// The kick file, and its place in a wait queue.
-type Kick<E> = Pin<KBox<FilePoll<Queue<E>>>>;
-
-/// What userspace has set, and the state of the ring.
-pub(super) struct State<E: Endpoint> {
-    pub(super) features: u64,
-    negotiated: Negotiated,
-    pub(super) backend_features: u64,
-    pub(super) ring: Ring,
-    table: Option<Arc<MemTable>>,
-    hint: usize,
-    buffers: Option<Buffers>,
-    pub(super) kick: Option<Kick<E>>,
-    pub(super) call: Option<EventFd>,
-    pub(super) err: Option<EventFd>,
-    /// Waits for the backend's file; there exactly while a backend is attached.
-    ready: Option<Kick<E>>,
-    endpoint: E,
-}
+/// A file that queues the queue's work when it becomes ready.
+pub(super) type Poll<E> = Pin<KBox<FilePoll<Queue<E>>>>;
 
 /// See the [module's documentation](self).
 #[pin_data]
@@ -138,154 +101,6 @@ pub(crate) struct Queue<E: Endpoint> {
     pub(super) state: Mutex<State<E>>,
     backend: Slot<Arc<E::Backend>>,
     pub(super) stats: QueueStats,
-}
-
-impl<E: Endpoint> State<E> {
-    fn new(endpoint: E) -> Self {
-        Self {
-            features: 0,
-            negotiated: Negotiated::NONE,
-            backend_features: 0,
-            ring: Ring::new(),
-            table: None,
-            hint: 0,
-            buffers: None,
-            kick: None,
-            call: None,
-            err: None,
-            ready: None,
-            endpoint,
-        }
-    }
-
-    /// Whether a backend is attached.
-    pub(super) fn is_attached(&self) -> bool {
-        self.ready.is_some()
-    }
-
-    /// Back to what it was after open. The endpoint has been detached before.
-    pub(super) fn reset(&mut self) {
-        self.features = 0;
-        self.negotiated = Negotiated::NONE;
-        self.backend_features = 0;
-        self.ring = Ring::new();
-        self.hint = 0;
-        self.call = None;
-        self.err = None;
-    }
-
-    /// Whether the ring and the memory table lie in user space, as far as that can be known.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT` when they do not, or when there is no table.
-    fn check_bounds(&self) -> Result {
-        let table = self.table.as_ref().ok_or(EFAULT)?;
-        if table.regions_ok(access_ok) && self.ring.layout().parts_ok(self.negotiated, access_ok) {
-            Ok(())
-        } else {
-            Err(EFAULT)
-        }
-    }
-
-    /// What follows from the features that were set.
-    pub(super) fn set_negotiated(&mut self, negotiated: Negotiated) {
-        self.negotiated = negotiated;
-        self.ring.set_event_idx(negotiated.event_idx());
-    }
-
-    /// Whether `table` would do, for a queue that is served already.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT` when it would not.
-    pub(super) fn check_table(&self, table: &MemTable) -> Result {
-        if self.is_attached() && !table.regions_ok(access_ok) {
-            return Err(EFAULT);
-        }
-        Ok(())
-    }
-
-    /// Replaces the memory table; the old one is not used any more when this returns.
-    pub(super) fn set_table(&mut self, table: Option<Arc<MemTable>>) {
-        self.table = table;
-        self.hint = 0;
-    }
-
-    /// VHOST_SET_VRING_ADDR, also while the queue is served.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`super::layout::Layout::with_addr`]; `EINVAL` for a place that cannot be user memory when the
-    /// queue is served.
-    pub(super) fn set_addr(&mut self, addr: &VringAddr) -> Result {
-        let layout = self.ring.layout().with_addr(addr)?;
-        if self.is_attached() && !layout.parts_ok(self.negotiated, access_ok) {
-            return Err(EINVAL);
-        }
-        self.ring.set_layout(layout);
-        Ok(())
-    }
-
-    /// Allocates what serving needs; with a worker, and until there is none.
-    pub(super) fn set_buffers(&mut self, buffers: Option<Buffers>) {
-        self.buffers = buffers;
-    }
-
-    /// Serves the queue until there is nothing to do or it is another's turn.
-    fn serve(&mut self, backend: &E::Backend, mm: InMm<'_>, stats: &QueueStats) -> Outcome {
-        let (Some(table), Some(buffers)) = (self.table.as_ref(), self.buffers.as_mut()) else {
-            return Outcome::Done;
-        };
-        if self.ring.layout().is_unset() {
-            return Outcome::Done;
-        }
-        if let Some(ready) = self.ready.as_mut() {
-            ready.as_mut().stop();
-        }
-        stats.run();
-        let mut session = Session {
-            mm,
-            mem: UserMem::new(mm),
-            ring: &mut self.ring,
-            table,
-            hint: &mut self.hint,
-            buffers,
-            negotiated: self.negotiated,
-            call: self.call.as_ref(),
-            err: self.err.as_ref(),
-            stats,
-        };
-        for _ in 0..ROUNDS {
-            session.ring.disable_notify(&session.mem);
-            let next = self.endpoint.serve(backend, &mut session);
-            session.publish();
-            match next {
-                Next::Empty => {
-                    if !session.ring.enable_notify(&session.mem) {
-                        return Outcome::Done;
-                    }
-                    // Something slipped in.
-                }
-                Next::Budget => return Outcome::Again,
-                Next::Backend => {
-                    if let Some(ready) = self.ready.as_mut() {
-                        // An error of the backend leaves the queue waiting for a kick.
-                        let _ = ready.as_mut().start();
-                    }
-                    return Outcome::Done;
-                }
-                Next::Fault(fault) => {
-                    if fault.is_reported() {
-                        session.fault();
-                    }
-                    return Outcome::Done;
-                }
-            }
-        }
-        session.ring.disable_notify(&session.mem);
-        Outcome::Again
-    }
 }
 
 impl<E: Endpoint> Run for Queue<E> {

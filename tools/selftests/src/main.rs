@@ -6,6 +6,7 @@ mod data;
 mod hostile;
 mod ioctl;
 mod lifecycle;
+mod rings;
 mod travel;
 
 use clap::{Parser, ValueEnum};

@@ -53,6 +53,19 @@ impl Errno {
     }
 }
 
+pub const EPERM: Errno = Errno(libc::EPERM);
+pub const E2BIG: Errno = Errno(libc::E2BIG);
+pub const EBADF: Errno = Errno(libc::EBADF);
+pub const EAGAIN: Errno = Errno(libc::EAGAIN);
+pub const EFAULT: Errno = Errno(libc::EFAULT);
+pub const EBUSY: Errno = Errno(libc::EBUSY);
+pub const EINVAL: Errno = Errno(libc::EINVAL);
+pub const ENOTTY: Errno = Errno(libc::ENOTTY);
+pub const EBADFD: Errno = Errno(libc::EBADFD);
+pub const ENOTSOCK: Errno = Errno(libc::ENOTSOCK);
+pub const EOPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);
+pub const ENOBUFS: Errno = Errno(libc::ENOBUFS);
+
 pub type Result<T = ()> = std::result::Result<T, Errno>;
 
 #[repr(C)]
