@@ -21,11 +21,11 @@ accelerator() {
 }
 
 kvm_works() {
-	local marker=vnr-kvm-usable
 	say "trying hardware virtualisation ..."
-	# shellcheck disable=SC2016
-	timeout 30 script -qefc 'bash -c '\''in_tree vng -r "/lib/modules/$KERNEL/vmlinuz.unsigned" --cpus 1 -m 1G --exec "echo vnr-kvm"-usable'\' \
-		/dev/null </dev/null 2>&1 | grep -q "$marker"
+	# What is looked for is not among the words of the command line.
+	on_terminal timeout --foreground 30 "$repo/scripts/lib/in-tree" "$tree" \
+		vng -r "/lib/modules/$KERNEL/vmlinuz.unsigned" --cpus 1 -m 1G \
+		--exec 'echo vnr-kvm"-usable"' | grep -q vnr-kvm-usable
 }
 
 # kernel_reports LOG: prints what it finds of reports; fails when there is none.

@@ -51,16 +51,13 @@ step() {
 
 # in_tree COMMAND...: runs it as root of the tree, with mounts that end with it.
 in_tree() {
-	# shellcheck disable=SC2016
-	unshare --mount --propagation private bash -c '
-		tree=$1; shift
-		mount -t proc proc "$tree/proc"
-		mount -t sysfs sys "$tree/sys"
-		mount --rbind /dev "$tree/dev"
-		mount -t tmpfs tmp "$tree/tmp"
-		exec chroot "$tree" env -i HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 \
-			PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
-	' in_tree "$tree" "$@"
+	"$repo/scripts/lib/in-tree" "$tree" "$@"
+}
+
+# on_terminal COMMAND...: runs it with a terminal of its own and no input.
+on_terminal() {
+	# The words are quoted for bash, and script asks SHELL.
+	SHELL=$BASH script -qefc "$(printf '%q ' "$@")" /dev/null </dev/null 2>&1
 }
 
 # source_version: the part of KERNEL that names the source package.
