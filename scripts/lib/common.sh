@@ -73,8 +73,9 @@ kernel_build() {
 	printf '/srv/linux-build-%s\n' "$KERNEL"
 }
 
-# sync_sources: brings the clone into the tree, where it is built and run.
+# sync_sources: brings the clone into the tree, where it is built and run. What has
+# not changed keeps its time there, so that no other clone has it built again.
 sync_sources() {
 	mkdir -p "$tree$srcdir"
-	rsync -a --delete --checksum --exclude /.git --exclude target "$repo/" "$tree$srcdir/"
+	rsync -rlp --delete --checksum --exclude /.git --exclude target "$repo/" "$tree$srcdir/"
 }

@@ -62,7 +62,7 @@ pub fn no_worker_left() -> Outcome {
     Ok(())
 }
 
-/// Keeps the transmit ring full for as long as `go` says.
+/// Keeps the transmit ring full for as long as `go` says, which is asked after each round.
 pub fn flood(net: &mut Net<'_>, go: impl Fn() -> bool) -> u32 {
     let mut data = vec![0; net.options.hdr()];
     data.extend(frame(0, 60));
@@ -168,7 +168,11 @@ fn swaps(path: &str) -> Outcome {
             done.store(true, Ordering::Release);
             failed
         });
-        let sent = flood(&mut net, || !done.load(Ordering::Acquire));
+        let sent = flood(&mut net, || {
+            // The processors are for the swaps.
+            std::thread::sleep(Duration::from_micros(200));
+            !done.load(Ordering::Acquire)
+        });
         (sent, swapper.join().expect("the swapper"))
     });
     ensure_eq!(failed, 0, "swaps that failed");

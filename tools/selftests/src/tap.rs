@@ -2,7 +2,7 @@
 
 //! Test Anything Protocol, as kselftests print it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a case says: nothing, or what was expected and what came.
 pub type Outcome = Result<(), String>;
@@ -31,14 +31,22 @@ impl Suite {
 
     /// Runs one case.
     pub fn case(&mut self, name: &str, body: impl FnOnce() -> Outcome) {
-        let outcome = body();
-        self.report(name, outcome, None);
+        self.timed(name, None, body);
     }
 
     /// Runs a case in which the C module is known to fail, and why.
     pub fn case_c_fails(&mut self, name: &str, why: &str, body: impl FnOnce() -> Outcome) {
+        self.timed(name, Some(why), body);
+    }
+
+    fn timed(&mut self, name: &str, c_fails: Option<&str>, body: impl FnOnce() -> Outcome) {
+        let started = Instant::now();
         let outcome = body();
-        self.report(name, outcome, Some(why));
+        self.report(name, outcome, c_fails);
+        let took = started.elapsed();
+        if took > Duration::from_secs(1) {
+            println!("# took {:.1} s", took.as_secs_f32());
+        }
     }
 
     fn report(&mut self, name: &str, outcome: Outcome, c_fails: Option<&str>) {
