@@ -81,6 +81,12 @@ pub fn flood(net: &mut Net<'_>, go: impl Fn() -> bool) -> u32 {
     done
 }
 
+/// For [`flood`]: leaves the processors to whoever is to be done.
+fn until(done: &AtomicBool) -> bool {
+    std::thread::sleep(Duration::from_micros(200));
+    !done.load(Ordering::Acquire)
+}
+
 fn killed(path: &str, child_keeps: bool) -> Outcome {
     // SAFETY: The child only runs this function's code and is killed.
     let pid = unsafe { libc::fork() };
@@ -168,11 +174,7 @@ fn swaps(path: &str) -> Outcome {
             done.store(true, Ordering::Release);
             failed
         });
-        let sent = flood(&mut net, || {
-            // The processors are for the swaps.
-            std::thread::sleep(Duration::from_micros(200));
-            !done.load(Ordering::Acquire)
-        });
+        let sent = flood(&mut net, || until(done));
         (sent, swapper.join().expect("the swapper"))
     });
     ensure_eq!(failed, 0, "swaps that failed");
@@ -236,7 +238,7 @@ fn new_tables(path: &str) -> Outcome {
             }
             done.store(true, Ordering::Release);
         });
-        flood(&mut net, || !done.load(Ordering::Acquire));
+        flood(&mut net, || until(done));
     });
     while net.ring(TX).free() < net.options.size {
         net.ring(TX).wait_used().ok_or("a buffer was lost")?;
@@ -282,7 +284,7 @@ fn new_calls(path: &str) -> Outcome {
             done.store(true, Ordering::Release);
             failed
         });
-        flood(&mut net, || !done.load(Ordering::Acquire));
+        flood(&mut net, || until(done));
         changer.join().expect("the changer")
     });
     ensure_eq!(failed, 0, "changes that failed");
