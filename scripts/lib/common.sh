@@ -12,6 +12,12 @@ KERNEL=${KERNEL:-7.3.4+deb13-cloud-amd64}
 # Where trees, kernels and build output are kept, outside the clone.
 VNR_CACHE=${VNR_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/vhost-net-rs}
 
+# What set-up has taken instead, when that version was not to be had.
+asked=$KERNEL
+if [ -e "$VNR_CACHE/stamps/instead-of-$asked" ]; then
+	KERNEL=$(cat "$VNR_CACHE/stamps/instead-of-$asked")
+fi
+
 suite=trixie
 tree=$VNR_CACHE/tree-$suite
 # Paths inside the tree.

@@ -38,6 +38,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     });
     suite.case("SET_OWNER and RESET_OWNER race", || race(path));
     suite.case("no worker is left", no_worker_left);
+    suite.case("no tap is held on to", no_tap_left);
 }
 
 /// Threads of any process that are a vhost worker's.
@@ -57,6 +58,24 @@ pub fn no_worker_left() -> Outcome {
     let end = Instant::now() + Duration::from_secs(10);
     while workers() > 0 {
         ensure!(Instant::now() < end, "{} workers are left", workers());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// A tap is gone when nobody has its file any more, and all who had it are.
+fn no_tap_left() -> Outcome {
+    let taps = || -> Vec<String> {
+        fs::read_dir("/sys/class/net")
+            .expect("interfaces")
+            .flatten()
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .filter(|name| name.starts_with("vt"))
+            .collect()
+    };
+    let end = Instant::now() + Duration::from_secs(10);
+    while !taps().is_empty() {
+        ensure!(Instant::now() < end, "left: {:?}", taps());
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
