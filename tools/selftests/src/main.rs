@@ -3,6 +3,7 @@
 //! Tests of a vhost-net node, whichever module is behind it.
 
 mod data;
+mod history;
 mod hostile;
 mod ioctl;
 mod lifecycle;
@@ -19,6 +20,7 @@ enum Which {
     Data,
     Hostile,
     Lifecycle,
+    History,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Which::Ioctl => ioctl::run(&mut suite, path, c),
         Which::Data => data::run(&mut suite, path),
         Which::Hostile => hostile::run(&mut suite, path, c),
+        Which::History => history::run(&mut suite, path),
         Which::Lifecycle => {
             travel::run(&mut suite, path);
             lifecycle::run(&mut suite, path);

@@ -39,6 +39,11 @@ impl Suite {
         self.timed(name, Some(why), body);
     }
 
+    /// Lists by name what cannot be tried before there is more to try it on. It is no case.
+    pub fn not_yet(&self, name: &str, what: &str) {
+        println!("# not applicable yet: {name} ({what})");
+    }
+
     fn timed(&mut self, name: &str, c_fails: Option<&str>, body: impl FnOnce() -> Outcome) {
         let started = Instant::now();
         let outcome = body();

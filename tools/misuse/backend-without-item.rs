@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+// Error: cannot construct
+// The backend is read by what is no work item, with a context made up for it.
+use crate::kapi::{mm::InMm, retire::Slot, worker::{Context, Worker}};
+
+pub(crate) fn read(slot: &Slot<u32>, worker: &Worker, mm: InMm<'_>) -> Option<u32> {
+    let ctx = Context { worker, mm };
+    slot.read(&ctx).copied()
+}

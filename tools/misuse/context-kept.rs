@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+// Error: E0277
+// The context of a work item is used by another thread.
+use crate::kapi::worker::Context;
+
+fn needs_sync<T: Sync>(_: &T) {}
+
+pub(crate) fn share(ctx: &Context<'_>) {
+    needs_sync(ctx);
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+// Error: E0382
+// What was retired is reclaimed twice.
+use crate::kapi::retire::Slot;
+
+pub(crate) fn twice(slot: &Slot<u32>) {
+    let retired = slot.swap(None);
+    drop(retired.reclaim());
+    drop(retired.reclaim());
+}

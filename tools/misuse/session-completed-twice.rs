@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+// Error: E0382
+// A buffer is handed back twice.
+use crate::vhost::session::Taken;
+
+pub(crate) fn twice(taken: Taken<'_, '_>) {
+    taken.complete();
+    taken.complete();
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+// Error: E0499
+// Two buffers are taken at a time, of which the first is then handed back.
+use crate::vhost::session::Session;
+
+pub(crate) fn two(session: &mut Session<'_>) {
+    let first = session.take().ok().flatten();
+    let second = session.take().ok().flatten();
+    drop(first);
+    drop(second);
+}

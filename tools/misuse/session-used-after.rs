@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+// Error: E0505
+// A buffer is used after it was handed back.
+use crate::vhost::session::Taken;
+
+pub(crate) fn after(taken: Taken<'_, '_>) -> usize {
+    let segs = taken.segs();
+    taken.complete();
+    segs.len()
+}

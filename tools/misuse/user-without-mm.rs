@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0
+// Error: E0061
+// User memory is read without evidence of whose it is.
+use crate::kapi::uaccess::UserMem;
+
+pub(crate) fn user() -> kernel::prelude::Result<u16> {
+    UserMem::new().read_u16(4096)
+}
