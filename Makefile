@@ -10,11 +10,12 @@
 KERNEL ?= 7.3.4+deb13-cloud-amd64
 export KERNEL
 
-.PHONY: run test shell lint bench modules install doc setup clean help
+.PHONY: run test test-debug shell lint bench modules install doc setup clean help
 
 help:
 	@echo 'make run          set up, build, boot, and let a guest use the module'
 	@echo 'make test         all tests; the last line counts'
+	@echo 'make test-debug   the tests and more on a kernel that looks for mistakes'
 	@echo 'make shell        a shell in the machine, with the module loaded'
 	@echo 'make lint         formatting, warnings, layers, style'
 	@echo 'make bench        side by side with the C module'
@@ -34,6 +35,9 @@ run: setup
 
 test:
 	@scripts/test
+
+test-debug:
+	@scripts/test-debug
 
 shell: setup
 	@scripts/build

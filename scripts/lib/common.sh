@@ -38,14 +38,25 @@ die() {
 	exit 1
 }
 
-# step TEXT COMMAND...: runs it quietly; prints how long it took, or all of its
-# output when it fails.
+# step TEXT COMMAND...: runs it quietly, up to its first failure; says every half
+# minute that it still does, how long it took, or all of its output when it fails.
 step() {
-	local text=$1 log start=$SECONDS status=0
+	local text=$1 log start=$SECONDS status=0 ticker
 	shift
 	log=$(mktemp)
 	say "$text ..."
-	"$@" >"$log" 2>&1 || status=$?
+	tick "$text" &
+	ticker=$!
+	# In a condition a function would go on after a failure.
+	set +e
+	(
+		set -e
+		"$@"
+	) >"$log" 2>&1
+	status=$?
+	set -e
+	kill "$ticker" 2>/dev/null || true
+	wait "$ticker" 2>/dev/null || true
 	if [ "$status" -ne 0 ]; then
 		cat "$log" >&2
 		rm -f "$log"
@@ -53,6 +64,18 @@ step() {
 	fi
 	rm -f "$log"
 	say "$text: done in $((SECONDS - start)) s"
+}
+
+# tick TEXT: for as long as this script runs. Starts no program that outlives it, and
+# holds no lock.
+tick() {
+	local never
+	exec 8>&- 9>&-
+	exec {never}<> <(:)
+	until read -rt 30 _ <&"$never"; do
+		kill -0 $$ 2>/dev/null || exit 0
+		say "$1 ... still"
+	done
 }
 
 # in_tree COMMAND...: runs it as root of the tree, with mounts that end with it.
@@ -73,6 +96,20 @@ source_version() {
 
 kernel_source() {
 	printf '/srv/linux-source-%s\n' "$(source_version)"
+}
+
+# built_here: whether KERNEL is one that scripts/kernel says how to build.
+built_here() {
+	[ -e "$repo/scripts/kernel/${KERNEL##*-}.config" ]
+}
+
+# compiler: of the kernel, and so of the module, as a word for make.
+compiler() {
+	if built_here; then
+		echo LLVM=-19
+	else
+		echo CC=x86_64-linux-gnu-gcc-14
+	fi
 }
 
 kernel_build() {

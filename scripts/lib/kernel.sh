@@ -19,14 +19,21 @@ pick_kernel() {
 	KERNEL=$best
 }
 
-# fetch_kernel: image, modules, configuration and source into the tree.
+# have_kernel: whether nothing has to be fetched for it.
+have_kernel() {
+	have_source || return
+	built_here || stamp_is "kernel-$KERNEL" "$(kernel_sum)"
+}
+
+# fetch_kernel: image, modules and configuration into the tree.
 fetch_kernel() {
 	if stamp_is "kernel-$KERNEL" "$(kernel_sum)"; then
 		return
 	fi
 	pick_kernel
-	step "fetch kernel $KERNEL and its source" download_kernel
-	step "unpack kernel $KERNEL and its source" unpack_kernel
+	step "fetch kernel $KERNEL" download kernel linux-binary-unsigned-"$KERNEL" \
+		linux-modules-"$KERNEL" linux-headers-"$KERNEL"
+	step "unpack kernel $KERNEL" unpack_kernel
 	stamp "kernel-$KERNEL" "$(kernel_sum)"
 }
 
@@ -34,21 +41,48 @@ kernel_sum() {
 	sum_of <"$repo/scripts/lib/kernel.sh"
 }
 
-download_kernel() {
-	mkdir -p "$tree/srv/debs"
-	in_tree sh -c "cd /srv/debs && rm -f linux-*-'$KERNEL'_* && apt-get -q download \
-		linux-binary-unsigned-'$KERNEL' linux-modules-'$KERNEL' \
-		linux-headers-'$KERNEL' linux-source-$(source_version)"
+# have_source: whether it is that of KERNEL, or any of the series for a kernel that
+# is built here.
+have_source() {
+	local source
+	source=$tree$(kernel_source)
+	[ -e "$source/.unpacked" ] || return
+	built_here || grep -qx "SUBLEVEL = $(upstream | cut -d. -f3)" "$source/Makefile"
+}
+
+# upstream: the version of KERNEL without Debian's part.
+upstream() {
+	printf '%s\n' "${KERNEL%%[+-]*}"
+}
+
+# fetch_source: the source that the packages were made from.
+fetch_source() {
+	have_source && return
+	local package version
+	package=linux-source-$(source_version)
+	version=$(in_tree apt-cache madison "$package" |
+		awk -v want="$(upstream)-" 'index($3, want) == 1 { print $3; exit }')
+	step "fetch the kernel's source" download source "$package${version:+=$version}"
+	step "unpack the kernel's source" unpack_source
+}
+
+# download DIRECTORY PACKAGE...: into that directory of /srv/debs.
+download() {
+	local dir=/srv/debs/$1
+	shift
+	rm -rf "${tree:?}$dir"
+	mkdir -p "$tree$dir"
+	# shellcheck disable=SC2016 # the inner shell's
+	in_tree sh -c 'cd "$1" && shift && exec apt-get -q download "$@"' sh "$dir" "$@"
 }
 
 unpack_kernel() {
-	local modules=$tree/lib/modules/$KERNEL source
-	source=$tree$(kernel_source)
+	local modules=$tree/lib/modules/$KERNEL
 	rm -rf "$tree/srv/unpack" "$modules"
 	mkdir -p "$tree/srv/unpack" "$tree/lib/modules"
 	local deb
 	for deb in binary-unsigned modules headers; do
-		dpkg-deb -x "$tree/srv/debs/linux-$deb-${KERNEL}"_*.deb "$tree/srv/unpack"
+		dpkg-deb -x "$tree/srv/debs/kernel/linux-$deb-${KERNEL}"_*.deb "$tree/srv/unpack"
 	done
 	rm -rf "$tree$headers-$KERNEL"
 	mv "$tree/srv/unpack/usr/src/linux-headers-$KERNEL" "$tree$headers-$KERNEL"
@@ -57,14 +91,18 @@ unpack_kernel() {
 	# The test machine's initramfs cannot load compressed modules.
 	find "$modules" -name '*.ko.xz' -print0 | xargs -0 -r -P2 -n64 xz -d
 	in_tree depmod "$KERNEL" 2>/dev/null
-	if [ ! -e "$source/.unpacked" ]; then
-		rm -rf "$source"
-		dpkg-deb --fsys-tarfile "$tree/srv/debs/linux-source-$(source_version)"_*.deb |
-			tar -xO "./usr/src/linux-source-$(source_version).tar.xz" |
-			xz -dc -T0 | tar -x -C "$tree/srv"
-		touch "$source/.unpacked"
-	fi
-	rm -rf "$tree/srv/unpack" "$tree/srv/debs"
+	rm -rf "$tree/srv/unpack" "$tree/srv/debs/kernel"
+}
+
+unpack_source() {
+	local source
+	source=$tree$(kernel_source)
+	rm -rf "$source"
+	dpkg-deb --fsys-tarfile "$tree/srv/debs/source/linux-source-$(source_version)"_*.deb |
+		tar -xO "./usr/src/linux-source-$(source_version).tar.xz" |
+		xz -dc -T0 | tar -x -C "$tree/srv"
+	touch "$source/.unpacked"
+	rm -rf "$tree/srv/debs/source"
 }
 
 # prepare_kernel: the Rust metadata that no package ships, from the same source,
@@ -81,7 +119,7 @@ prepare_kernel() {
 
 kernel_make() {
 	in_tree make -C "$(kernel_source)" O="$(kernel_build)" -j"$(nproc)" \
-		CC=x86_64-linux-gnu-gcc-14 KERNELRELEASE="$KERNEL" "$@"
+		"$(compiler)" KERNELRELEASE="$KERNEL" "$@"
 }
 
 build_metadata() {

@@ -20,7 +20,10 @@ mod kapi;
 mod net;
 mod vhost;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
+pub use vhost::fuzz;
+
+#[cfg(any(test, feature = "fuzz"))]
 mod driver;
 
 /// As many cases, and no file: what a failure has found becomes a test of its own.

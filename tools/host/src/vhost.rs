@@ -23,5 +23,9 @@ pub(crate) mod uapi;
 #[path = "../../../rust/vhost/used.rs"]
 pub(crate) mod used;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use crate::{
     diag, ensure, ensure_eq,
     guest::{Memory, Piece, DESC_WRITE},
     net::{frame, segmented},
-    setup::{worker_time_in_a_while, Net, Options, BUFFERS},
+    setup::{rounds, worker_time_in_a_while, Net, Options, BUFFERS},
     tap::{Outcome, Suite},
     vhost::*,
 };
@@ -36,9 +36,10 @@ pub fn run(suite: &mut Suite, path: &str) {
         });
     }
     for features in [F_VERSION_1, F_VERSION_1 | F_EVENT_IDX, 0] {
-        suite.case(&format!("70,000 buffers, features {features:#x}"), || {
-            wrap_around(path, features)
-        });
+        suite.case(
+            &format!("{} buffers, features {features:#x}", rounds(70_000)),
+            || wrap_around(path, features),
+        );
     }
     suite.case("segmentation offload, 64 KiB, sent", || big_tx(path));
     suite.case("segmentation offload, 64 KiB, received", || big_rx(path));
@@ -65,6 +66,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("an interrupt on empty, though suppressed", || {
         on_empty(path)
     });
+    crate::idle::run(suite, path);
     suite.case("a flood one way does not starve the other", || starve(path));
 }
 
@@ -133,7 +135,7 @@ fn receive_one(net: &mut Net<'_>, seed: u32, len: usize, pieces: bool) -> Outcom
 
 /// More buffers than the indices can count, a few at a time, a few bytes each.
 fn wrap_around(path: &str, features: u64) -> Outcome {
-    const COUNT: u32 = 70_000;
+    let count = rounds(70_000);
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(features));
     let hdr = net.options.hdr();
@@ -144,9 +146,9 @@ fn wrap_around(path: &str, features: u64) -> Outcome {
         mem.write(BUFFERS + slot * 256, &data);
     }
     let before = net.tap.stat("rx_packets");
-    while done < COUNT {
+    while done < count {
         let old = net.ring(TX).avail_idx();
-        while sent < COUNT && sent - done < 64 {
+        while sent < count && sent - done < 64 {
             let at = BUFFERS + u64::from(sent % 64) * 256;
             net.ring(TX).add(&[(at, data.len() as u32, 0)]);
             sent += 1;
@@ -160,10 +162,10 @@ fn wrap_around(path: &str, features: u64) -> Outcome {
     }
     ensure_eq!(
         net.tap.stat("rx_packets") - before,
-        u64::from(COUNT),
+        u64::from(count),
         "frames"
     );
-    ensure_eq!(net.dev.base(TX), Ok(COUNT & 0xffff), "base");
+    ensure_eq!(net.dev.base(TX), Ok(count & 0xffff), "base");
     Ok(())
 }
 

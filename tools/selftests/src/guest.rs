@@ -301,7 +301,12 @@ impl<'m> Ring<'m> {
 
     /// Waits for the next used entry.
     pub fn wait_used(&mut self) -> Option<(u16, u32)> {
-        let end = Instant::now() + Duration::from_secs(20);
+        self.wait_used_for(Duration::from_secs(20))
+    }
+
+    /// Waits for the next used entry, which may not come.
+    pub fn wait_used_for(&mut self, time: Duration) -> Option<(u16, u32)> {
+        let end = Instant::now() + time;
         loop {
             if let Some(entry) = self.pop_used() {
                 return Some(entry);

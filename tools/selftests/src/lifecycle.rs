@@ -6,7 +6,7 @@ use crate::{
     ensure, ensure_eq,
     guest::Memory,
     net::{frame, Tap},
-    setup::{is_worker, Net, Options, BUFFERS},
+    setup::{is_worker, rounds, Net, Options, BUFFERS},
     tap::{Outcome, Suite},
     vhost::*,
 };
@@ -23,7 +23,8 @@ pub fn run(suite: &mut Suite, path: &str) {
         killed(path, true)
     });
     suite.case("closing in every order", || closing(path));
-    suite.case("10,000 swaps of the backend under traffic", || swaps(path));
+    let name = format!("{} swaps of the backend under traffic", rounds(10_000));
+    suite.case(&name, || swaps(path));
     suite.case_c_fails(
         "the tap is deleted while attached",
         "a batch that cannot be sent is never handed back",
@@ -168,7 +169,7 @@ fn closing(path: &str) -> Outcome {
 }
 
 fn swaps(path: &str) -> Outcome {
-    const SWAPS: u32 = 10_000;
+    let swaps = rounds(10_000);
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
     let other = Tap::new(12);
@@ -180,7 +181,7 @@ fn swaps(path: &str) -> Outcome {
         let done = &done;
         let swapper = scope.spawn(move || {
             let mut failed = 0;
-            for i in 0..SWAPS {
+            for i in 0..swaps {
                 let file = VringFile {
                     index: TX,
                     fd: fds[i as usize % 2],
@@ -202,7 +203,7 @@ fn swaps(path: &str) -> Outcome {
         net.ring(TX).wait_used().ok_or("a buffer was lost")?;
         sent += 1;
     }
-    crate::diag!("{sent} frames during {SWAPS} swaps");
+    crate::diag!("{sent} frames during {swaps} swaps");
     let arrived = net.tap.stat("rx_packets") + other.stat("rx_packets") - before;
     ensure_eq!(arrived, u64::from(sent), "frames at both taps");
     net.dev

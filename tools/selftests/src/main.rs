@@ -5,13 +5,17 @@
 mod data;
 mod history;
 mod hostile;
+mod idle;
+mod inject;
 mod ioctl;
 mod lifecycle;
+mod limits;
 mod rings;
+mod storm;
 mod travel;
 
 use clap::{Parser, ValueEnum};
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::atomic::Ordering, time::Duration};
 use vhost_selftests::{diag, ensure, ensure_eq, guest, net, setup, tap, tap::Suite, vhost};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -21,6 +25,9 @@ enum Which {
     Hostile,
     Lifecycle,
     History,
+    Limits,
+    Inject,
+    Storm,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,12 +46,22 @@ struct Args {
     /// The module behind it: where the C module is known to fail, a case says so.
     #[arg(long, default_value = "rust")]
     peer: Peer,
+    /// The kernel is a slow one: what only takes long is cut short.
+    #[arg(long)]
+    slow: bool,
+    /// How long a storm lasts.
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// Which storm, of all there are.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let name = args.suite.to_possible_value().expect("a name");
-    let limit = Duration::from_secs(240);
+    setup::SLOW.store(args.slow, Ordering::Relaxed);
+    let limit = Duration::from_secs(if args.slow { 900 } else { 240 });
     let c = args.peer == Peer::C;
     let mut suite = Suite::new(name.get_name(), c, limit);
     let path = args.device.as_str();
@@ -53,6 +70,9 @@ fn main() -> ExitCode {
         Which::Data => data::run(&mut suite, path),
         Which::Hostile => hostile::run(&mut suite, path, c),
         Which::History => history::run(&mut suite, path),
+        Which::Limits => limits::run(&mut suite, path),
+        Which::Inject => inject::run(&mut suite, path),
+        Which::Storm => storm::run(&mut suite, path, args.seconds, args.seed),
         Which::Lifecycle => {
             travel::run(&mut suite, path);
             lifecycle::run(&mut suite, path);

@@ -56,7 +56,9 @@ impl Tap {
     /// A tap whose frames have a header of `hdr` bytes, or none.
     pub fn new(hdr: usize) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("vt{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        // Of this process, which may have been forked.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("vt{}-{number}", std::process::id());
         // SAFETY: A terminated path.
         let fd = unsafe { libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
         assert!(fd >= 0, "/dev/net/tun: {:?}", Errno::last());
@@ -92,6 +94,17 @@ impl Tap {
     /// Limits what may be under way, which makes the sender wait.
     pub fn set_sndbuf(&self, bytes: i32) {
         ioctl(self.as_raw_fd(), TUNSETSNDBUF, &mut { bytes });
+    }
+
+    /// Throws away what waits to be received. It must not be attached.
+    pub fn drain(&self) {
+        let raw = self.as_raw_fd();
+        let mut buf = [0u8; 2048];
+        // SAFETY: A buffer of that length; frames are cut to it.
+        unsafe {
+            libc::fcntl(raw, libc::F_SETFL, libc::O_NONBLOCK);
+            while libc::read(raw, buf.as_mut_ptr().cast(), buf.len()) > 0 {}
+        }
     }
 
     fn index(&self) -> i32 {

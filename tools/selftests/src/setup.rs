@@ -7,7 +7,12 @@ use crate::{
     net::{Tap, Wire},
     vhost::{EventFd, Vhost, F_EVENT_IDX, F_MRG_RXBUF, F_NET_HDR, F_VERSION_1, RX, TX},
 };
-use std::{fs, os::fd::AsRawFd, time::Duration};
+use std::{
+    fs,
+    os::fd::AsRawFd,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 /// Where the rings are, and where buffers may be, for the guest.
 pub const RING_AT: [u64; 2] = [GPA, GPA + 0x10_0000];
@@ -82,6 +87,13 @@ impl<'m> Net<'m> {
     }
 
     pub fn start_with(dev: Vhost, mem: &'m Memory, options: Options, wire_hdr: bool) -> Self {
+        let net = Self::prepare(dev, mem, options, wire_hdr);
+        net.attach();
+        net
+    }
+
+    /// Owns and configures.
+    pub fn prepare(dev: Vhost, mem: &'m Memory, options: Options, wire_hdr: bool) -> Self {
         let tap = Tap::new(options.tap_hdr());
         let wire = Wire::new(&tap, wire_hdr);
         let event_idx = options.features & F_EVENT_IDX != 0;
@@ -96,7 +108,6 @@ impl<'m> Net<'m> {
         };
         net.dev.set_owner().expect("SET_OWNER");
         net.configure();
-        net.attach();
         net
     }
 
@@ -235,4 +246,16 @@ pub fn worker_time_in_a_while() -> Duration {
     let before = worker_time();
     std::thread::sleep(WHILE);
     worker_time() - before
+}
+
+/// Set where the kernel is so slow that tests of endurance are left to another.
+pub static SLOW: AtomicBool = AtomicBool::new(false);
+
+/// As many rounds as can be waited for.
+pub fn rounds(count: u32) -> u32 {
+    if SLOW.load(Ordering::Relaxed) {
+        count / 16
+    } else {
+        count
+    }
 }

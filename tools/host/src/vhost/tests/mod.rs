@@ -8,9 +8,10 @@ mod features;
 mod hostile;
 mod iotlb;
 mod mem;
-mod model;
 mod notify;
 mod prefetch;
 mod ring;
 mod uapi;
 mod used;
+
+pub(crate) use super::model;

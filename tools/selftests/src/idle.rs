@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A worker with nothing to do sleeps, and wakes up when there is.
+
+use crate::{
+    ensure,
+    guest::Memory,
+    setup::{worker_time_in_a_while, Net, Options, BUFFERS, WHILE},
+    tap::{Outcome, Suite},
+    vhost::*,
+};
+use std::time::Duration;
+
+/// What of [`WHILE`] a worker may spend when there is nothing to do.
+pub const IDLE: Duration = Duration::from_millis(100);
+
+pub fn run(suite: &mut Suite, path: &str) {
+    for features in [0, F_VERSION_1 | F_MRG_RXBUF | F_EVENT_IDX] {
+        suite.case(
+            &format!("with nothing to do the worker sleeps, features {features:#x}"),
+            || idle(path, features),
+        );
+    }
+}
+
+/// That the worker sleeps now.
+pub fn sleeps(when: &str) -> Outcome {
+    let spent = worker_time_in_a_while();
+    ensure!(spent < IDLE, "{when}: {spent:?} of {WHILE:?}");
+    Ok(())
+}
+
+fn idle(path: &str, features: u64) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(features));
+    sleeps("nothing was ever asked")?;
+    net.check_tx(1)?;
+    sleeps("all is sent")?;
+    net.rx_post(&[&[(BUFFERS, 2048, 0)], &[(BUFFERS + 0x1000, 2048, 0)]]);
+    sleeps("there is nothing to receive")?;
+    net.wire
+        .send(&crate::net::frame(2, 300))
+        .map_err(|e| format!("send: {e:?}"))?;
+    ensure!(net.ring(RX).wait_used().is_some(), "no used entry for RX");
+    sleeps("all is received")?;
+    net.kick(RX);
+    net.kick(TX);
+    sleeps("a kick for nothing")
+}
