@@ -15,6 +15,7 @@
 #include <linux/file.h>
 #include <linux/if_tap.h>
 #include <linux/if_tun.h>
+#include <linux/kcov.h>
 #include <linux/kthread.h>
 #include <linux/miscdevice.h>
 #include <linux/mmu_context.h>
@@ -64,6 +65,13 @@ __poll_t vnr_vfs_poll(struct file *file, struct poll_table_struct *pt);
 void vnr_init_waitqueue_func_entry(struct wait_queue_entry *entry,
 				   wait_queue_func_t func);
 __poll_t vnr_key_to_poll(void *key);
+
+#ifdef CONFIG_KCOV
+/* rust/helpers/kcov.c */
+u64 vnr_kcov_common_handle(void);
+void vnr_kcov_remote_start(u64 handle);
+void vnr_kcov_remote_stop(void);
+#endif
 
 /* rust/helpers/net.c */
 int vnr_sock_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);

@@ -10,6 +10,7 @@ pub(crate) mod chardev;
 pub(crate) mod eventfd;
 mod ffi;
 pub(crate) mod iov;
+mod kcov;
 mod link;
 pub(crate) mod mm;
 pub(crate) mod nospec;

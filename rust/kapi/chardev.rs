@@ -122,8 +122,9 @@ impl<T> PinnedDrop for Registration<T> {
 
 /// Whether the file of a read or write was opened not to wait; `O_NONBLOCK`.
 pub(crate) fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
-    // SAFETY: A `Kiocb` is valid, and so is the file it belongs to.
-    let flags = unsafe { (*(*kiocb.as_raw()).ki_filp).f_flags };
+    // SAFETY: A `Kiocb` is valid, and so is the file it belongs to. Others may change the flags
+    // meanwhile, as the kernel's own readers have it.
+    let flags = unsafe { (&raw const (*(*kiocb.as_raw()).ki_filp).f_flags).read_volatile() };
     flags & kernel::fs::file::flags::O_NONBLOCK != 0
 }
 

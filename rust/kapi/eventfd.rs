@@ -12,7 +12,13 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-use super::ffi;
+use super::{
+    ffi,
+    wait::{
+        check_files,
+        Pollable, //
+    },
+};
 
 /// An owned `struct eventfd_ctx`. Its other side may close it at any moment, and then signalling
 /// it has no effect.
@@ -34,7 +40,8 @@ impl EventFd {
     ///
     /// `EBADF` when it is not open, `EINVAL` when it is something else.
     pub(crate) fn from_fd(fd: i32) -> Result<Self> {
-        // SAFETY: Any number may be asked for.
+        check_files()?;
+        // SAFETY: Any number may be asked for where there is a table.
         let ctx = from_err_ptr(unsafe { ffi::eventfd_ctx_fdget(fd) })?;
         // INVARIANT: `eventfd_ctx_fdget` took a reference for us.
         NonNull::new(ctx).map(Self).ok_or(EBADF)
@@ -60,11 +67,14 @@ impl Drop for EventFd {
 /// # Errors
 ///
 /// As [`EventFd::from_fd`].
-pub(crate) fn eventfd_file(fd: i32) -> Result<ARef<File>> {
-    // SAFETY: Any number may be asked for.
+pub(crate) fn eventfd_file(fd: i32) -> Result<Pollable> {
+    check_files()?;
+    // SAFETY: Any number may be asked for where there is a table.
     let file = from_err_ptr(unsafe { ffi::eventfd_fget(fd) })?;
     let file = NonNull::new(file).ok_or(EBADF)?;
     // SAFETY: CAST: `File` is a transparent wrapper. `eventfd_fget` took a reference for us. An
     // eventfd has no position, so no `fdget_pos` section can be active on it.
-    Ok(unsafe { ARef::from_raw(file.cast::<File>()) })
+    let file = unsafe { ARef::from_raw(file.cast::<File>()) };
+    // SAFETY: The wait queue is a part of the context, on which the file has a reference.
+    Ok(unsafe { Pollable::new(file) })
 }

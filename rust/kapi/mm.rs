@@ -46,7 +46,7 @@ impl Owner {
     }
 
     /// Another reference on the same address space.
-    pub(crate) fn mm(&self) -> ARef<MmWithUser> {
+    pub(super) fn mm(&self) -> ARef<MmWithUser> {
         self.mm.clone()
     }
 }

@@ -55,15 +55,19 @@ impl Domain {
         Ok(())
     }
 
-    /// Removes a worker whose thread runs nothing any more.
-    pub(super) fn remove(&self, worker: &Arc<Worker>) {
+    /// Removes a worker.
+    ///
+    /// # Safety
+    ///
+    /// Its thread runs nothing any more.
+    pub(super) unsafe fn remove(&self, worker: &Arc<Worker>) {
         self.workers.lock().retain(|w| !Arc::ptr_eq(w, worker));
     }
 
     /// Waits until everything that was queued to any worker has run.
     ///
     /// Sleeps; process context. Not from a work item, which would wait for itself. What the
-    /// items lock must not be held.
+    /// items lock must not be held, and no item starts or stops a thread of the domain.
     pub(crate) fn flush(&self) {
         for worker in self.workers.lock().iter() {
             worker.flush();
@@ -104,8 +108,9 @@ impl<T: Send + Sync> Slot<T> {
             return None;
         }
         // SAFETY: By the invariant the value is freed only after a flush that follows its
-        // removal. A flush waits for the item that `ctx` belongs to, and the reference cannot
-        // outlive `ctx`.
+        // removal. A flush waits for the item that `ctx` belongs to, since by the invariant of
+        // `Worker` that is in the domain and has not exited, and the reference cannot outlive
+        // `ctx`.
         unsafe { self.value.load(Acquire).as_ref() }
     }
 

@@ -19,14 +19,17 @@ use kernel::{
         File,
         LocalFile, //
     },
-    prelude::*,
-    sync::aref::ARef, //
+    prelude::*, //
 };
 
 use super::{
     ffi,
     iov::IoVec,
-    mm::InMm, //
+    mm::InMm,
+    wait::{
+        check_files,
+        Pollable, //
+    },
 };
 
 /// `ITER_DEST` and `ITER_SOURCE` of `struct iov_iter`: what the user memory is to the transfer.
@@ -51,7 +54,7 @@ pub(crate) struct Socket {
     sock: NonNull<ffi::socket>,
     kind: Kind,
     ring: Option<NonNull<ffi::ptr_ring>>,
-    file: ARef<File>,
+    file: Pollable,
 }
 
 // SAFETY: A socket may be used and released on any thread; its operations lock.
@@ -66,13 +69,17 @@ impl Socket {
     ///
     /// `ENOTSOCK` for everything that is not one of the three kinds, also for no file at all.
     pub(crate) fn from_fd(fd: i32) -> Result<Self> {
+        check_files().map_err(|_| ENOTSOCK)?;
         let fd = u32::try_from(fd).map_err(|_| ENOTSOCK)?;
         let file = LocalFile::fget(fd).map_err(|_| ENOTSOCK)?;
-        // SAFETY: The caller is in an ioctl on another file, so this thread is in no
-        // `fdget_pos` section, and the reference may be shared.
-        let file = unsafe { LocalFile::assume_no_fdget_pos(file) };
         let (sock, kind) = Self::find(&file)?;
+        // SAFETY: The file is a socket's, a tun's or a tap's. Our code runs on behalf of files of
+        // its own, or of none, so this thread is in no `fdget_pos` section on this one.
+        let file = unsafe { LocalFile::assume_no_fdget_pos(file) };
         let ring = Self::find_ring(&file, kind);
+        // SAFETY: The wait queue of a socket, and that of a tun or tap, which is a part of its
+        // socket, is freed after the file's last reference.
+        let file = unsafe { Pollable::new(file) };
         // INVARIANT: Both were obtained from `file`.
         Ok(Self {
             sock,
@@ -82,7 +89,7 @@ impl Socket {
         })
     }
 
-    fn find(file: &File) -> Result<(NonNull<ffi::socket>, Kind)> {
+    fn find(file: &LocalFile) -> Result<(NonNull<ffi::socket>, Kind)> {
         let raw = file.as_ptr();
         // SAFETY: The file is valid.
         if let Some(sock) = NonNull::new(unsafe { ffi::sock_from_file(raw) }) {
@@ -122,7 +129,7 @@ impl Socket {
     }
 
     /// The file that keeps the socket, for waiting on it.
-    pub(crate) fn file(&self) -> &ARef<File> {
+    pub(crate) fn file(&self) -> &Pollable {
         &self.file
     }
 
@@ -163,6 +170,7 @@ impl Socket {
     /// # Errors
     ///
     /// Those of the socket; `EAGAIN`, `ENOMEM` and `ENOBUFS` mean that it is worth a retry.
+    /// `EINVAL` when `segs` have not that many bytes.
     pub(crate) fn send(
         &self,
         _mm: &InMm<'_>,
@@ -175,7 +183,7 @@ impl Socket {
         if more {
             msg.msg_flags |= ffi::VNR_MSG_MORE;
         }
-        user_iter(&mut msg.msg_iter, ITER_SOURCE, segs, skip, len);
+        user_iter(&mut msg.msg_iter, ITER_SOURCE, segs, skip, len)?;
         // SAFETY: Socket and message are valid; `msg_control` is null, so nothing but the packet
         // is passed.
         let ret = unsafe { ffi::vnr_sock_sendmsg(self.sock.as_ptr(), &mut msg, len) };
@@ -196,7 +204,13 @@ impl Socket {
         control: *mut c_void,
     ) -> Result<usize> {
         let mut msg = message(control, 0);
-        user_iter(&mut msg.msg_iter, ITER_DEST, segs, skip, len);
+        if let Err(e) = user_iter(&mut msg.msg_iter, ITER_DEST, segs, skip, len) {
+            if !control.is_null() {
+                // SAFETY: As the caller promises an entry of a ring that is given up.
+                unsafe { ffi::tun_ptr_free(control) };
+            }
+            return Err(e);
+        }
         let flags = (ffi::VNR_MSG_DONTWAIT | ffi::VNR_MSG_TRUNC) as i32;
         // SAFETY: Socket and message are valid; the entry is consumed, also on error.
         let ret = unsafe { ffi::vnr_sock_recvmsg(self.sock.as_ptr(), &mut msg, len, flags) };
@@ -227,15 +241,37 @@ impl Socket {
 ///
 /// The iterator borrows `segs` by address: it must not be used after them. Here it lives in a
 /// message on the stack of the function that was lent `segs`.
-fn user_iter(iter: &mut ffi::iov_iter, direction: u32, segs: &[IoVec], skip: usize, len: usize) {
-    let total = len.saturating_add(skip);
+///
+/// # Errors
+///
+/// `EINVAL` when `segs` have not that many bytes: the iterator itself counts no segments.
+#[inline]
+fn user_iter(
+    iter: &mut ffi::iov_iter,
+    direction: u32,
+    segs: &[IoVec],
+    skip: usize,
+    len: usize,
+) -> Result {
+    let total = len.checked_add(skip).ok_or(EINVAL)?;
+    let mut room = 0usize;
+    for seg in segs {
+        if room >= total {
+            break;
+        }
+        room = room.saturating_add(seg.len());
+    }
+    if room < total {
+        return Err(EINVAL);
+    }
     // SAFETY: CAST: `IoVec` has the layout of `struct iovec`, and `segs` is valid for the number
-    // of elements given. The addresses are checked when they are used.
+    // of elements given, which have `total` bytes. The addresses are checked when they are used.
     unsafe { ffi::iov_iter_init(iter, direction, segs.as_ptr().cast(), segs.len(), total) };
     if skip > 0 {
-        // SAFETY: Initialised above, for at least `skip` bytes.
+        // SAFETY: Initialised above, with at least `skip` bytes in the segments.
         unsafe { ffi::iov_iter_advance(iter, skip) };
     }
+    Ok(())
 }
 
 /// A message that does not wait, still without data. `control` is what `msg_control` points to.
@@ -252,6 +288,9 @@ fn message(control: *mut c_void, len: usize) -> ffi::msghdr {
 /// A message that carries nothing but what `msg_control` points to.
 pub(super) fn control_message(control: *mut c_void, len: usize) -> ffi::msghdr {
     let mut msg = message(control, len);
-    user_iter(&mut msg.msg_iter, ITER_SOURCE, &[], 0, 0);
+    // SAFETY: No bytes in no segments.
+    unsafe {
+        ffi::iov_iter_init(&mut msg.msg_iter, ITER_SOURCE, core::ptr::null(), 0, 0);
+    }
     msg
 }

@@ -14,7 +14,6 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
-    mm::MmWithUser,
     prelude::*,
     str::CString,
     sync::{
@@ -30,6 +29,7 @@ use kernel::{
 
 use super::{
     ffi,
+    mm::Owner,
     retire::Domain,
     worker::{
         Context,
@@ -69,19 +69,22 @@ pub(crate) struct Thread {
 unsafe impl Send for Thread {}
 
 impl Thread {
-    /// Starts a worker of `domain` in the address space `mm`, which is the caller's.
+    /// Starts a worker of `domain` in the owner's address space, which is the caller's.
     ///
     /// Sleeps. The new thread is named `vhost-` and the caller's thread number.
     ///
     /// # Errors
     ///
-    /// Those of creating a thread, of joining the caller's cgroups, and `ENOMEM`.
-    pub(crate) fn spawn(
-        kind: ThreadKind,
-        mm: ARef<MmWithUser>,
-        domain: &Arc<Domain>,
-    ) -> Result<Self> {
-        let worker = Arc::pin_init(Worker::new(mm, domain.clone()), GFP_KERNEL)?;
+    /// `EPERM` when the caller is not the owner, or is a kernel thread; those of creating a thread,
+    /// of joining the caller's cgroups, and `ENOMEM`.
+    pub(crate) fn spawn(kind: ThreadKind, owner: &Owner, domain: &Arc<Domain>) -> Result<Self> {
+        // A vhost task shares the address space of who creates it, if that has one of its own.
+        owner.enter()?;
+        // SAFETY: The current task is valid, and only it changes its flags.
+        if unsafe { (*Task::current_raw()).flags } & kernel::bindings::PF_KTHREAD != 0 {
+            return Err(EPERM);
+        }
+        let worker = Arc::pin_init(Worker::new(owner.mm(), domain.clone()), GFP_KERNEL)?;
         domain.add(&worker)?;
         let handle = match kind {
             ThreadKind::Task => Self::start_task(&worker),
@@ -97,8 +100,11 @@ impl Thread {
                 Ok(thread)
             }
             Err(e) => {
-                worker.discard();
-                domain.remove(&worker);
+                // SAFETY: No thread was started.
+                unsafe {
+                    worker.discard();
+                    domain.remove(&worker);
+                }
                 Err(e)
             }
         }
@@ -173,9 +179,12 @@ impl Drop for Thread {
                 unsafe { ffi::kthread_stop(task.as_ptr()) };
             }
         }
-        // Nothing runs any more; what was queued meanwhile is given back.
-        self.worker.discard();
-        self.worker.domain().remove(&self.worker);
+        // What was queued meanwhile is given back.
+        // SAFETY: The thread has ended: nothing runs any more.
+        unsafe {
+            self.worker.discard();
+            self.worker.domain().remove(&self.worker);
+        }
     }
 }
 
@@ -186,7 +195,8 @@ unsafe extern "C" fn task_run(data: *mut c_void) -> bool {
     // SAFETY: As the caller promises.
     let worker = unsafe { &*data.cast::<Worker>() };
     worker.announce();
-    // SAFETY: A vhost task shares the address space of the task that created it, the owner's.
+    // SAFETY: A vhost task shares the address space of the task that created it, which
+    // `Thread::spawn` has compared with the owner's.
     unsafe { worker.run_queued() }
 }
 

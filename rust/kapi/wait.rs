@@ -12,6 +12,7 @@ use core::{
         c_void, //
     },
     mem::offset_of,
+    ops::Deref,
     ptr::null_mut, //
 };
 use kernel::{
@@ -21,6 +22,7 @@ use kernel::{
         aref::ARef,
         Arc, //
     },
+    task::Task,
     types::Opaque, //
 };
 
@@ -51,6 +53,48 @@ impl Interest {
     }
 }
 
+/// A file whose first wait queue lives as long as the file does. That is not so of every file:
+/// some free theirs earlier, and say so with `POLLFREE`, which nobody here would hear.
+///
+/// # Invariants
+///
+/// As said.
+#[derive(Clone)]
+pub(crate) struct Pollable(ARef<File>);
+
+impl Pollable {
+    /// # Safety
+    ///
+    /// The invariant holds for the file.
+    pub(super) unsafe fn new(file: ARef<File>) -> Self {
+        // INVARIANT: As the caller promises.
+        Self(file)
+    }
+}
+
+impl Deref for Pollable {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+/// Fails where file descriptors mean nothing, for the current task has no table of them: a vhost
+/// task, or one that is exiting.
+///
+/// # Errors
+///
+/// `EBADF`.
+pub(super) fn check_files() -> Result {
+    // SAFETY: The current task is valid, and nobody else changes this field of it.
+    let files = unsafe { (*Task::current_raw()).files };
+    if files.is_null() {
+        return Err(EBADF);
+    }
+    Ok(())
+}
+
 /// What the wake-up function needs, reachable from the wait queue's entry.
 #[repr(C)]
 struct Hook<T> {
@@ -71,7 +115,7 @@ pub(crate) struct FilePoll<T: Run> {
     #[pin]
     hook: Opaque<Hook<T>>,
     head: *mut ffi::wait_queue_head,
-    file: ARef<File>,
+    file: Pollable,
 }
 
 // SAFETY: The entry may be taken off its queue by any thread, and `head` is only a place.
@@ -96,7 +140,7 @@ impl<T: Run> FilePoll<T> {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(
-        file: ARef<File>,
+        file: Pollable,
         interest: Interest,
         worker: Arc<Worker>,
         work: Arc<Work<T>>,
@@ -150,7 +194,7 @@ impl<T: Run> FilePoll<T> {
         };
         // SAFETY: The file is valid, and `table` is what `enqueue` expects, with an entry that is
         // on no queue by the invariant.
-        let mask = unsafe { ffi::vnr_vfs_poll(this.file.as_ptr().cast(), &raw mut table.table) };
+        let mask = unsafe { ffi::vnr_vfs_poll(this.file.as_ptr().cast(), (&raw mut table).cast()) };
         // INVARIANT: `enqueue` put the entry on this queue, which belongs to the file.
         this.head = table.head;
         if mask & kernel::bindings::POLLERR != 0 {
@@ -175,8 +219,8 @@ impl<T: Run> FilePoll<T> {
 
     fn unhook(&mut self) {
         if !self.head.is_null() {
-            // SAFETY: By the invariant the entry is on this queue, which lives as long as the
-            // file does.
+            // SAFETY: By the invariants the entry is on this queue, which lives as long as the
+            // file does, by that of `Pollable`.
             unsafe { ffi::remove_wait_queue(self.head, &raw mut (*self.hook.get()).entry) };
             // INVARIANT: On no queue.
             self.head = null_mut();

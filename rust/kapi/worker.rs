@@ -41,6 +41,7 @@ use kernel::{
 
 use super::{
     ffi,
+    kcov::Coverage,
     link::{
         Chain,
         Link,
@@ -120,7 +121,9 @@ impl<T> Deref for Work<T> {
 ///
 /// # Invariants
 ///
-/// `task` is null or a task on which this object holds a reference.
+/// - `task` is null or a task on which this object holds a reference.
+/// - From before its thread can run an item until that has run its last, the worker is in its
+///   domain, and `exited` is not completed.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Worker {
     links: Links,
@@ -129,6 +132,7 @@ pub(crate) struct Worker {
     exited: Completion,
     mm: ARef<MmWithUser>,
     domain: Arc<Domain>,
+    coverage: Coverage,
 }
 
 // SAFETY: The list and the task pointer are atomics over things that may be used from any thread
@@ -138,6 +142,7 @@ unsafe impl Send for Worker {}
 unsafe impl Sync for Worker {}
 
 impl Worker {
+    /// A worker without a thread yet, on the owner's.
     pub(super) fn new(mm: ARef<MmWithUser>, domain: Arc<Domain>) -> impl PinInit<Self> {
         // INVARIANT: `task` is null.
         pin_init!(Self {
@@ -146,6 +151,7 @@ impl Worker {
             exited <- Completion::new(),
             mm,
             domain,
+            coverage: Coverage::of_current(),
         })
     }
 
@@ -209,12 +215,16 @@ impl Worker {
         let task = unsafe { ffi::vnr_get_task_struct(kernel::task::Task::current_raw()) };
         // INVARIANT: The reference taken above. Full barrier, see the module's documentation.
         let old = self.task.xchg(task, Full);
-        Self::put(old);
+        // SAFETY: Taken out of `task`.
+        unsafe { Self::put(old) };
     }
 
-    fn put(task: *mut ffi::task_struct) {
+    /// # Safety
+    ///
+    /// `task` was taken out of the field of that name, with its reference.
+    unsafe fn put(task: *mut ffi::task_struct) {
         if !task.is_null() {
-            // SAFETY: Callers pass what they took out of `task`, with its reference.
+            // SAFETY: As the caller promises.
             unsafe { ffi::vnr_put_task_struct(task) };
         }
     }
@@ -248,9 +258,12 @@ impl Worker {
         self.exited.complete_all();
     }
 
-    /// As [`Worker::run_last`] from any thread, without running anything. For a worker whose
-    /// thread is gone, or never came to be.
-    pub(super) fn discard(&self) {
+    /// As [`Worker::run_last`] from any thread, without running anything.
+    ///
+    /// # Safety
+    ///
+    /// The worker's thread is gone, or never came to be.
+    pub(super) unsafe fn discard(&self) {
         drop(self.links.close());
         self.exited.complete_all();
     }
@@ -265,7 +278,7 @@ impl Worker {
             mm: unsafe { InMm::assume(&self.mm) },
             _thread: PhantomData,
         };
-        while chain.consume_one(Some(&ctx)) {
+        while self.coverage.collect(|| chain.consume_one(Some(&ctx))) {
             // SAFETY: Process context with nothing held, as `Run::run` left it.
             unsafe { ffi::vnr_cond_resched() };
         }
@@ -286,7 +299,8 @@ impl Worker {
 impl PinnedDrop for Worker {
     fn drop(self: Pin<&mut Self>) {
         drop(self.links.close());
-        Self::put(self.task.xchg(core::ptr::null_mut(), Full));
+        // SAFETY: Taken out of `task`.
+        unsafe { Self::put(self.task.xchg(core::ptr::null_mut(), Full)) };
     }
 }
 

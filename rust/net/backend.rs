@@ -3,18 +3,17 @@
 //! A packet socket as the backend of a queue.
 
 use kernel::{
-    fs::File,
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    },
+    sync::Arc, //
 };
 
 use crate::{
     kapi::{
         socket::Socket,
-        wait::Interest, //
+        wait::{
+            Interest,
+            Pollable, //
+        },
     },
     net::{
         rx::Rx,
@@ -33,7 +32,7 @@ use crate::{
 };
 
 impl Backend for Socket {
-    fn file(&self) -> &ARef<File> {
+    fn file(&self) -> &Pollable {
         Socket::file(self)
     }
 }

@@ -27,6 +27,7 @@ use crate::{
             Thread,
             ThreadKind, //
         },
+        wait::Pollable,
         worker::Work,
     },
     vhost::{
@@ -66,8 +67,24 @@ pub(super) struct State {
 pub(crate) struct Device<E: Endpoint> {
     #[pin]
     state: Mutex<State>,
-    queues: [Arc<Work<Queue<E>>>; QUEUES],
+    queues: Queues<E>,
     domain: Arc<Domain>,
+}
+
+/// Both queues, by index.
+struct Queues<E: Endpoint>([Arc<Work<Queue<E>>>; QUEUES]);
+
+impl<E: Endpoint> Drop for Queues<E> {
+    /// A queue's files refer to the queue: without this they would keep each other.
+    fn drop(&mut self) {
+        for queue in &self.0 {
+            if let Attachment::Changed(retired) = queue.detach() {
+                drop(retired.reclaim());
+            }
+            let kick = queue.state.lock().kick.take();
+            drop(kick);
+        }
+    }
 }
 
 impl State {
@@ -120,7 +137,7 @@ impl<E: Endpoint> Device<E> {
     pub(crate) fn new(endpoints: [E; QUEUES]) -> Result<Pin<KBox<Self>>> {
         let domain = Domain::new()?;
         let [rx, tx] = endpoints;
-        let queues = [Queue::new(rx, &domain)?, Queue::new(tx, &domain)?];
+        let queues = Queues([Queue::new(rx, &domain)?, Queue::new(tx, &domain)?]);
         KBox::pin_init(
             pin_init!(Self {
                 state <- kernel::new_mutex!(
@@ -144,7 +161,7 @@ impl<E: Endpoint> Device<E> {
 
     /// The queues, by index.
     pub(crate) fn queues(&self) -> &[Arc<Work<Queue<E>>>; QUEUES] {
-        &self.queues
+        &self.queues.0
     }
 
     /// Waits for everything that is queued. With the device's lock held.
@@ -162,8 +179,8 @@ impl<E: Endpoint> Device<E> {
         state.check_unowned()?;
         let buffers = [Buffers::new()?, Buffers::new()?];
         let owner = Owner::current().map_err(|_| ENOMEM)?;
-        let thread = Thread::spawn(state.kind, owner.mm(), &self.domain).map_err(|_| ENOMEM)?;
-        for (queue, buffers) in self.queues.iter().zip(buffers) {
+        let thread = Thread::spawn(state.kind, &owner, &self.domain).map_err(|_| ENOMEM)?;
+        for (queue, buffers) in self.queues.0.iter().zip(buffers) {
             queue.state.lock().set_buffers(Some(buffers));
         }
         state.bound = Some(Bound { thread, owner });
@@ -181,7 +198,7 @@ impl<E: Endpoint> Device<E> {
         let empty = Arc::new(MemTable::new(KVec::new())?, GFP_KERNEL)?;
         self.stop(&mut state);
         state.kind = ThreadKind::Task;
-        for queue in &self.queues {
+        for queue in &self.queues.0 {
             queue.state.lock().set_table(Some(empty.clone()));
         }
         Ok(())
@@ -196,7 +213,7 @@ impl<E: Endpoint> Device<E> {
     /// same for the kicks; then nothing can queue work, and the thread is stopped.
     fn stop(&self, state: &mut State) {
         let backends = {
-            let [rx, tx] = &self.queues;
+            let [rx, tx] = &self.queues.0;
             [tx.detach(), rx.detach()]
         };
         for backend in backends {
@@ -204,12 +221,12 @@ impl<E: Endpoint> Device<E> {
                 drop(retired.reclaim());
             }
         }
-        for queue in &self.queues {
+        for queue in &self.queues.0 {
             let kick = queue.state.lock().kick.take();
             drop(kick);
         }
         self.domain.flush();
-        for queue in &self.queues {
+        for queue in &self.queues.0 {
             let mut queue = queue.state.lock();
             queue.reset();
             queue.set_buffers(None);
@@ -228,7 +245,7 @@ impl<E: Endpoint> Device<E> {
             return Err(EOPNOTSUPP);
         }
         let _state = self.state.lock();
-        for queue in &self.queues {
+        for queue in &self.queues.0 {
             queue.state.lock().set_negotiated(Negotiated::new(features));
         }
         Ok(())
@@ -253,10 +270,10 @@ impl<E: Endpoint> Device<E> {
     /// `EFAULT` for regions that are out of bounds, `ENOMEM`; the old table stays then.
     pub(super) fn set_mem_table(&self, _state: &State, regions: KVec<MemoryRegion>) -> Result {
         let table = Arc::new(MemTable::new(regions)?, GFP_KERNEL)?;
-        for queue in &self.queues {
+        for queue in &self.queues.0 {
             queue.state.lock().check_table(&table)?;
         }
-        for queue in &self.queues {
+        for queue in &self.queues.0 {
             queue.state.lock().set_table(Some(table.clone()));
         }
         Ok(())
@@ -290,7 +307,7 @@ impl<E: Endpoint> Device<E> {
         &self,
         state: &State,
         queue: &Arc<Work<Queue<E>>>,
-        file: Option<kernel::sync::aref::ARef<kernel::fs::File>>,
+        file: Option<Pollable>,
     ) -> Result {
         let (replaced, result) = Queue::set_kick(queue, state.bound()?.thread.worker(), file);
         if replaced {

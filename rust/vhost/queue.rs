@@ -13,7 +13,6 @@ use kernel::{
     fs::File,
     prelude::*,
     sync::{
-        aref::ARef,
         Arc,
         Mutex, //
     },
@@ -30,7 +29,8 @@ use crate::{
         uaccess::UserMem,
         wait::{
             FilePoll,
-            Interest, //
+            Interest,
+            Pollable, //
         },
         worker::{
             Context,
@@ -56,7 +56,7 @@ use crate::{
 /// What is on the other side of a queue.
 pub(crate) trait Backend: Send + Sync + 'static {
     /// The file that becomes ready when it has something to give or room to take.
-    fn file(&self) -> &ARef<File>;
+    fn file(&self) -> &Pollable;
 }
 
 /// Who moves data between a queue and its backend.
@@ -82,6 +82,7 @@ pub(crate) trait Endpoint: Send + Unpin + Sized + 'static {
 }
 
 /// What became of the backend.
+#[must_use = "what was replaced is still in use"]
 pub(super) enum Attachment<T> {
     /// It is the one that was there.
     Same,
@@ -206,11 +207,11 @@ impl<E: Endpoint> Queue<E> {
     pub(super) fn set_kick(
         work: &Arc<Work<Self>>,
         worker: &Arc<Worker>,
-        file: Option<ARef<File>>,
+        file: Option<Pollable>,
     ) -> (bool, Result) {
         let mut state = work.state.lock();
         let installed = state.kick.as_ref().map(|k| core::ptr::from_ref(k.file()));
-        if installed == file.as_ref().map(|f| core::ptr::from_ref::<File>(f)) {
+        if installed == file.as_deref().map(core::ptr::from_ref::<File>) {
             return (false, Ok(()));
         }
         let kick =

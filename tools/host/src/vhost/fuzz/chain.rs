@@ -109,7 +109,9 @@ fn guest(u: &mut Unstructured<'_>) -> Result<()> {
                 return free(u, &driver, &mut ring, &built, &regions);
             }
             _ => {
-                let expected = posted.front().map(|&head| (head, walk(&driver, &table(&regions), head, out.capacity())));
+                let expected = posted
+                    .front()
+                    .map(|&head| (head, walk(&driver, &table(&regions), head, out.capacity())));
                 if check_take(&mut ring, &driver, &built, &mut out, expected) {
                     posted.pop_front();
                 }
@@ -170,7 +172,16 @@ fn check_collect(
     let max = u.int_in_range(1..=40)?;
     let (mut out, mut used) = (segs(u.int_in_range(1..=64)?), heads(64));
     let base = ring.base();
-    match collect(ring, &driver.mem, built, &mut 0, &mut out, &mut used, want, max) {
+    match collect(
+        ring,
+        &driver.mem,
+        built,
+        &mut 0,
+        &mut out,
+        &mut used,
+        want,
+        max,
+    ) {
         Ok(Collected::Ready { heads }) => {
             assert!(heads >= 1 && heads <= max && used.len() == heads);
             assert_eq!(ring.base(), base.wrapping_add(heads as u16));

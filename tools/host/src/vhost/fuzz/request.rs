@@ -29,7 +29,11 @@ fn requests(u: &mut Unstructured<'_>) -> Result<()> {
 
     let mut layout = Layout::UNSET;
     while !u.is_empty() {
-        let num = if u.ratio(1, 4)? { u.arbitrary()? } else { 1 << u.int_in_range(0..=16)? };
+        let num = if u.ratio(1, 4)? {
+            u.arbitrary()?
+        } else {
+            1 << u.int_in_range(0..=16)?
+        };
         match layout.with_size(num) {
             Ok(new) => {
                 assert!(num.is_power_of_two() && num <= 0x8000, "{num}");
@@ -64,7 +68,10 @@ fn check_parts(layout: Layout, addr: &VringAddr, features: u64) {
         return;
     }
     let inside = |at: usize, len: u64| {
-        parts.borrow().iter().any(|&(from, room)| at as u64 >= from && at as u64 + len <= from + room)
+        parts
+            .borrow()
+            .iter()
+            .any(|&(from, room)| at as u64 >= from && at as u64 + len <= from + room)
     };
     for index in [0, (size - 1) as u16] {
         assert!(inside(layout.desc(index), 16), "{addr:?}");

@@ -31,7 +31,10 @@ fn writes_entry(event: u16, old: u16, count: u32) -> bool {
 fn guest(u: &mut Unstructured<'_>) -> Result<()> {
     let (event, new, old) = (u.arbitrary()?, u.arbitrary()?, u.arbitrary::<u16>()?);
     let count = u16::wrapping_sub(new, old);
-    assert_eq!(passes(event, new, old), writes_entry(event, old, u32::from(count)));
+    assert_eq!(
+        passes(event, new, old),
+        writes_entry(event, old, u32::from(count))
+    );
 
     let mut driver = Driver::new(1 << u.int_in_range(0..=6)?, 0);
     let at = u.arbitrary()?;
@@ -50,7 +53,14 @@ fn guest(u: &mut Unstructured<'_>) -> Result<()> {
         let wish: u16 = u.arbitrary()?;
         let has_call = u.ratio(3, 4)?;
         let (place, idx) = (driver.used_event(), driver.used_idx());
-        driver.mem.put_u16(if features == EVENT { place } else { driver.avail_flags() }, wish);
+        driver.mem.put_u16(
+            if features == EVENT {
+                place
+            } else {
+                driver.avail_flags()
+            },
+            wish,
+        );
         let bad = u.ratio(1, 8)?;
         if bad {
             driver.mem.poison_writes(idx..idx + 2);

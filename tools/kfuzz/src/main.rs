@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Fuzzes a vhost-net module from userspace. libFuzzer makes the inputs; what they reach is the
+//! kernel's coverage of the module (KCOV), of the calling thread and of the workers.
+//!
+//! Each input is written to a file before it is run, so that it survives the kernel.
+
+#![no_main]
+
+mod kcov;
+mod program;
+
+use kcov::{Kcov, Reached};
+use program::Program;
+use std::{
+    cell::RefCell,
+    env,
+    fs::{File, OpenOptions},
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    sync::mpsc::{channel, Receiver, Sender},
+};
+
+/// What libFuzzer takes for coverage beside its own.
+const COUNTERS: usize = 1 << 16;
+#[link_section = "__libfuzzer_extra_counters"]
+static mut EXTRA: [u8; COUNTERS] = [0; COUNTERS];
+
+/// Counts a place in the module's text.
+fn count(at: u32) {
+    let slot = (at.wrapping_mul(0x9e37_79b1) >> 16) as usize % COUNTERS;
+    // SAFETY: In the array; libFuzzer reads it between inputs, on this thread.
+    unsafe {
+        let counter = (&raw mut EXTRA).cast::<u8>().add(slot);
+        *counter = (*counter).saturating_add(1);
+    }
+}
+
+/// A thread whose workers' coverage is collected: it makes the owner's requests.
+struct Owner {
+    ask: Sender<i32>,
+    done: Receiver<()>,
+    remote: Kcov,
+}
+
+impl Owner {
+    fn new() -> Self {
+        let (ask, asked) = channel();
+        let (tell, done) = channel();
+        let remote = Kcov::open();
+        let enable = remote.enabler();
+        std::thread::spawn(move || {
+            enable.remote();
+            let _ = tell.send(());
+            for fd in asked {
+                // SAFETY: No pointers.
+                unsafe { libc::ioctl(fd, vhost_selftests::vhost::SET_OWNER as _, 0) };
+                let _ = tell.send(());
+            }
+        });
+        done.recv().expect("the owner's thread");
+        Self { ask, done, remote }
+    }
+
+    fn own(&self, fd: i32) {
+        self.ask.send(fd).expect("the owner's thread");
+        self.done.recv().expect("the owner's thread");
+    }
+}
+
+struct Fuzzer {
+    owner: Owner,
+    own: Kcov,
+    program: Program,
+    reached: Reached,
+    input: File,
+}
+
+impl Fuzzer {
+    fn new() -> Self {
+        let path = env::var("VNR_INPUT").unwrap_or_else(|_| "/tmp/kfuzz-input".into());
+        let input = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .custom_flags(libc::O_DSYNC)
+            .open(&path)
+            .unwrap_or_else(|e| panic!("{path}: {e}"));
+        let owner = Owner::new();
+        let own = Kcov::open();
+        own.enabler().own();
+        Self {
+            owner,
+            own,
+            program: Program::new(),
+            reached: Reached::new(),
+            input,
+        }
+    }
+
+    fn run(&mut self, data: &[u8]) {
+        self.input.set_len(0).expect("the input's file");
+        self.input.write_all_at(data, 0).expect("the input's file");
+        self.own.clear();
+        self.owner.remote.clear();
+        let owner = &self.owner;
+        self.program.run(data, |fd| owner.own(fd));
+        for kcov in [&self.own, &self.owner.remote] {
+            for pc in kcov.read() {
+                if let Some(at) = self.reached.add(pc) {
+                    count(at);
+                }
+            }
+        }
+    }
+}
+
+thread_local! {
+    static FUZZER: RefCell<Option<Fuzzer>> = const { RefCell::new(None) };
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    FUZZER.with_borrow_mut(|fuzzer| fuzzer.get_or_insert_with(Fuzzer::new).run(data));
+});
