@@ -229,7 +229,7 @@ fn deleted(path: &str) -> Outcome {
     }
     for _ in 0..10 {
         net.ring(TX)
-            .wait_used()
+            .wait_used_for(Duration::from_secs(4))
             .ok_or("no used entry without the tap")?;
     }
     net.tap = Tap::new(12);

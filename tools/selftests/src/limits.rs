@@ -180,7 +180,7 @@ impl Drop for Group {
 
 /// Devices until there is no memory: each says so, or the kernel kills who asks.
 fn no_memory(path: &str) -> Outcome {
-    let group = Group::new("12M").map_err(|e| format!("no control group: {e}"))?;
+    let group = Group::new("6M").map_err(|e| format!("no control group: {e}"))?;
     // SAFETY: The child runs what follows and exits.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
