@@ -254,7 +254,7 @@ pub static SLOW: AtomicBool = AtomicBool::new(false);
 /// As many rounds as can be waited for.
 pub fn rounds(count: u32) -> u32 {
     if SLOW.load(Ordering::Relaxed) {
-        count / 16
+        count / 64
     } else {
         count
     }
