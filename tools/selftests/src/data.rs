@@ -390,6 +390,9 @@ fn starve(path: &str) -> Outcome {
         "sent {sent} and received {received} in 2 s, fd {}",
         net.dev.as_raw_fd()
     );
-    ensure!(received > rounds(10).max(2), "only {received} packets were received");
+    ensure!(
+        received > rounds(10).max(2),
+        "only {received} packets were received"
+    );
     Ok(())
 }
