@@ -74,16 +74,30 @@ pub(crate) struct Device<E: Endpoint> {
 /// Both queues, by index.
 struct Queues<E: Endpoint>([Arc<Work<Queue<E>>>; QUEUES]);
 
-impl<E: Endpoint> Drop for Queues<E> {
-    /// A queue's files refer to the queue: without this they would keep each other.
-    fn drop(&mut self) {
-        for queue in &self.0 {
-            if let Attachment::Changed(retired) = queue.detach() {
+impl<E: Endpoint> Queues<E> {
+    /// Lets go of all that queues work: backends, transmit first, are detached and what was queued
+    /// for them has run; then the kicks, and what they have queued may still run until a flush.
+    fn let_go(&self) {
+        let backends = {
+            let [rx, tx] = &self.0;
+            [tx.detach(), rx.detach()]
+        };
+        for backend in backends {
+            if let Attachment::Changed(retired) = backend {
                 drop(retired.reclaim());
             }
+        }
+        for queue in &self.0 {
             let kick = queue.state.lock().kick.take();
             drop(kick);
         }
+    }
+}
+
+impl<E: Endpoint> Drop for Queues<E> {
+    /// A queue's files refer to the queue: without this they would keep each other.
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 
@@ -212,19 +226,7 @@ impl<E: Endpoint> Device<E> {
     /// Backends, transmit first, are detached and what was queued for them has run; then the
     /// same for the kicks; then nothing can queue work, and the thread is stopped.
     fn stop(&self, state: &mut State) {
-        let backends = {
-            let [rx, tx] = &self.queues.0;
-            [tx.detach(), rx.detach()]
-        };
-        for backend in backends {
-            if let Attachment::Changed(retired) = backend {
-                drop(retired.reclaim());
-            }
-        }
-        for queue in &self.queues.0 {
-            let kick = queue.state.lock().kick.take();
-            drop(kick);
-        }
+        self.queues.let_go();
         self.domain.flush();
         for queue in &self.queues.0 {
             let mut queue = queue.state.lock();

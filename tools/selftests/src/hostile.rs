@@ -6,14 +6,11 @@ use crate::{
     diag, ensure, ensure_eq,
     guest::{Memory, DESC_INDIRECT, DESC_NEXT, DESC_WRITE, GPA, SIZE},
     net::frame,
-    setup::{worker_time_in_a_while, Net, Options, BUFFERS, WHILE},
+    setup::{worker_time_in_a_while, Net, Options, BUFFERS, IDLE, WHILE},
     tap::{Outcome, Suite},
     vhost::*,
 };
 use std::time::Duration;
-
-/// What of [`WHILE`] a worker may spend on a queue that has stopped.
-const IDLE: Duration = Duration::from_millis(100);
 
 /// How the device takes a mistake.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -5,14 +5,10 @@
 use crate::{
     ensure,
     guest::Memory,
-    setup::{worker_time_in_a_while, Net, Options, BUFFERS, WHILE},
+    setup::{worker_time_in_a_while, Net, Options, BUFFERS, IDLE, WHILE},
     tap::{Outcome, Suite},
     vhost::*,
 };
-use std::time::Duration;
-
-/// What of [`WHILE`] a worker may spend when there is nothing to do.
-pub const IDLE: Duration = Duration::from_millis(100);
 
 pub fn run(suite: &mut Suite, path: &str) {
     for features in [0, F_VERSION_1 | F_MRG_RXBUF | F_EVENT_IDX] {

@@ -241,6 +241,9 @@ fn first_number(text: &std::io::Result<String>) -> u64 {
 /// For how long a worker is watched.
 pub const WHILE: Duration = Duration::from_millis(400);
 
+/// What of that it may spend when there is nothing to do, or its queue has stopped.
+pub const IDLE: Duration = Duration::from_millis(100);
+
 /// The worker's run time during that.
 pub fn worker_time_in_a_while() -> Duration {
     let before = worker_time();
