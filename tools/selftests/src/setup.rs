@@ -11,7 +11,7 @@ use std::{
     fs,
     os::fd::AsRawFd,
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Where the rings are, and where buffers may be, for the guest.
@@ -253,6 +253,15 @@ pub fn worker_time_in_a_while() -> Duration {
 
 /// Set where the kernel is so slow that tests of endurance are left to another.
 pub static SLOW: AtomicBool = AtomicBool::new(false);
+
+/// Rounds of which each waits for others: as many as there are seconds for, where the
+/// kernel is slow.
+pub fn endurance(count: u32) -> impl Iterator<Item = u32> {
+    let end = SLOW
+        .load(Ordering::Relaxed)
+        .then(|| Instant::now() + Duration::from_secs(20));
+    (0..count).take_while(move |_| end.is_none_or(|end| Instant::now() < end))
+}
 
 /// As many rounds as can be waited for.
 pub fn rounds(count: u32) -> u32 {

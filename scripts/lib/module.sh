@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# A directory of the tree in which the module is built, in one of its variants.
+# shellcheck disable=SC2154 # from common.sh
+
+# take_module DIR: the module's files and nothing else into that directory of the tree,
+# where nobody else builds until this script ends. What was built there stays, and is
+# made again only where the files have changed.
+take_module() {
+	local build=$tree$1
+	mkdir -p "$build"
+	exec 8>"$build.lock"
+	flock 8
+	rsync -a --checksum --delete --exclude '*.o' --exclude '*.ko' --exclude '*.mod*' \
+		--exclude '.*.cmd' --exclude bindings_generated.rs --exclude Module.symvers \
+		--exclude modules.order "$repo"/{Kbuild,Kconfig,include,rust} "$build/"
+}
+
+# make_module DIR OPTION...: builds it there, for KERNEL.
+make_module() {
+	local dir=$1
+	shift
+	in_tree make -C "$(kernel_build)" M="$dir" KERNELRELEASE="$KERNEL" "$(compiler)" "$@"
+}
