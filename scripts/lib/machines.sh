@@ -27,7 +27,7 @@ machine() {
 prepare() {
 	"$repo/scripts/setup"
 	"$repo/scripts/build"
-	step "build the tools" tools_cargo build --release --locked
+	step "build the tools" tools_cargo build --release --locked -p vhost-selftests
 	step "build what else is tested with" "$repo/scripts/build-peers"
 	step "prepare the guest" "$repo/scripts/guest/image"
 }

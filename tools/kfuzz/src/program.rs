@@ -209,12 +209,7 @@ impl Program {
                 at == RING_AT[0],
             )?;
         }
-        let idx = self.mem.read(at + AVAIL + 2, 2);
-        let idx = u16::from_le_bytes([idx[0], idx[1]]);
-        let slot = at + AVAIL + 4 + u64::from(idx) % SIZE * 2;
-        self.mem.write(slot, &(head as u16).to_le_bytes());
-        self.mem
-            .write(at + AVAIL + 2, &idx.wrapping_add(1).to_le_bytes());
+        self.mem.announce(at + AVAIL, SIZE as u16, head as u16);
         Ok(())
     }
 
@@ -250,21 +245,15 @@ impl Program {
         } else {
             len
         };
-        let mut entry = addr.to_le_bytes().to_vec();
-        entry.extend(len.to_le_bytes());
-        entry.extend(flags.to_le_bytes());
-        entry.extend((next as u16).to_le_bytes());
-        self.mem.write(at, &entry);
+        self.mem.write_desc(at, (addr, len, flags), next as u16);
         if indirect {
             let entries = u.int_in_range(1..=3)?;
             for nth in 0..entries {
-                let mut entry = (BUFFERS + 0x8000).to_le_bytes().to_vec();
-                entry.extend(u.int_in_range(0..=2000u32)?.to_le_bytes());
+                let len = u.int_in_range(0..=2000u32)?;
                 let flags = u16::from(nth + 1 != entries) | (u16::from(write) << 1);
-                entry.extend(flags.to_le_bytes());
-                entry.extend((nth as u16 + 1).to_le_bytes());
                 if (BUFFERS..BUFFERS + 0x8000).contains(&addr) {
-                    self.mem.write(addr + nth * 16, &entry);
+                    let piece = (BUFFERS + 0x8000, len, flags);
+                    self.mem.write_desc(addr + nth * 16, piece, nth as u16 + 1);
                 }
             }
         }

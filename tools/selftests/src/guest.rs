@@ -1,106 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The guest's side: memory at addresses of its own, and a split ring's driver.
+//! A split ring as the guest drives it.
 
-use crate::vhost::{Region, VringAddr};
+pub use crate::mem::{Memory, Piece, DESC_INDIRECT, DESC_NEXT, DESC_WRITE, GPA, SIZE};
+use crate::vhost::VringAddr;
 use std::{
-    ptr,
     sync::atomic::{fence, AtomicU16, Ordering},
     time::{Duration, Instant},
 };
-
-pub const DESC_NEXT: u16 = 1;
-pub const DESC_WRITE: u16 = 2;
-pub const DESC_INDIRECT: u16 = 4;
-
-/// Where guest memory begins for the guest: nowhere near where it is for us.
-pub const GPA: u64 = 0x4000_0000;
-/// Its length, in two regions that meet in the middle, and are apart for us.
-pub const SIZE: usize = 16 << 20;
-const HALF: usize = SIZE / 2;
-
-/// Guest memory.
-pub struct Memory {
-    halves: [*mut u8; 2],
-}
-
-// SAFETY: Plain memory, and the tests order their own accesses.
-unsafe impl Send for Memory {}
-// SAFETY: As above.
-unsafe impl Sync for Memory {}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Memory {
-    pub fn new() -> Self {
-        let map = || {
-            // SAFETY: A fresh mapping.
-            let at = unsafe {
-                libc::mmap(
-                    ptr::null_mut(),
-                    HALF,
-                    libc::PROT_READ | libc::PROT_WRITE,
-                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                    -1,
-                    0,
-                )
-            };
-            assert!(at != libc::MAP_FAILED);
-            at.cast()
-        };
-        Self {
-            halves: [map(), map()],
-        }
-    }
-
-    pub fn regions(&self) -> Vec<Region> {
-        (0..2)
-            .map(|i| Region {
-                gpa: GPA + (i * HALF) as u64,
-                size: HALF as u64,
-                uaddr: self.halves[i] as u64,
-                flags: 0,
-            })
-            .collect()
-    }
-
-    /// Where an address of the guest is for us.
-    pub fn at(&self, gpa: u64) -> *mut u8 {
-        let off = (gpa - GPA) as usize;
-        assert!(off < SIZE, "{gpa:#x} is not in guest memory");
-        self.halves[off / HALF].wrapping_add(off % HALF)
-    }
-
-    pub fn write(&self, gpa: u64, data: &[u8]) {
-        for (i, byte) in data.iter().enumerate() {
-            // SAFETY: In the mapping, byte by byte since it may be in two.
-            unsafe { self.at(gpa + i as u64).write_volatile(*byte) };
-        }
-    }
-
-    pub fn read(&self, gpa: u64, len: usize) -> Vec<u8> {
-        (0..len as u64)
-            // SAFETY: As in `write`.
-            .map(|i| unsafe { self.at(gpa + i).read_volatile() })
-            .collect()
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        for half in self.halves {
-            // SAFETY: Ours, and no longer used.
-            unsafe { libc::munmap(half.cast(), HALF) };
-        }
-    }
-}
-
-/// One descriptor: address, length, flags.
-pub type Piece = (u64, u32, u16);
 
 /// A split ring, driven as a guest does, or as it should not.
 pub struct Ring<'m> {
@@ -178,18 +85,13 @@ impl<'m> Ring<'m> {
         unsafe { AtomicU16::from_ptr(self.mem.at(gpa).cast()) }
     }
 
-    pub fn set_desc(&self, index: u16, (addr, len, flags): Piece, next: u16) {
-        let at = self.desc() + 16 * u64::from(index);
-        self.write_desc(at, (addr, len, flags), next);
+    pub fn set_desc(&self, index: u16, piece: Piece, next: u16) {
+        self.write_desc(self.desc() + 16 * u64::from(index), piece, next);
     }
 
     /// A descriptor anywhere, for indirect tables.
-    pub fn write_desc(&self, at: u64, (addr, len, flags): Piece, next: u16) {
-        let mut bytes = addr.to_le_bytes().to_vec();
-        bytes.extend(len.to_le_bytes());
-        bytes.extend(flags.to_le_bytes());
-        bytes.extend(next.to_le_bytes());
-        self.mem.write(at, &bytes);
+    pub fn write_desc(&self, at: u64, piece: Piece, next: u16) {
+        self.mem.write_desc(at, piece, next);
     }
 
     pub fn free(&self) -> u16 {

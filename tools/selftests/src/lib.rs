@@ -3,6 +3,7 @@
 //! A driver in userspace for vhost-net: what the tests and the benchmarks stand on.
 
 pub mod guest;
+pub mod mem;
 pub mod net;
 pub mod setup;
 pub mod tap;

@@ -218,11 +218,7 @@ fn deleted(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
     net.check_tx(1)?;
-    let deleted = std::process::Command::new("ip")
-        .args(["link", "del", &net.tap.name])
-        .status()
-        .map_err(|e| e.to_string())?;
-    ensure!(deleted.success(), "ip link del failed");
+    ensure!(net.tap.delete(), "ip link del failed");
     // What is sent now is lost, but comes back used.
     for i in 0..10 {
         net.tx(BUFFERS + i * 4096, &frame(1, 100));

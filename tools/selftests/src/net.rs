@@ -91,6 +91,14 @@ impl Tap {
         unsafe { libc::close(sock) };
     }
 
+    /// Deletes the interface, whoever still has the file.
+    pub fn delete(&self) -> bool {
+        std::process::Command::new("ip")
+            .args(["link", "del", &self.name])
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+
     /// Limits what may be under way, which makes the sender wait.
     pub fn set_sndbuf(&self, bytes: i32) {
         ioctl(self.as_raw_fd(), TUNSETSNDBUF, &mut { bytes });

@@ -5,7 +5,7 @@
 
 use crate::{
     diag, ensure,
-    guest::Memory,
+    guest::{Memory, DESC_WRITE},
     lifecycle::no_worker_left,
     net::{frame, Tap, Wire},
     setup::{Net, Options, BUFFERS, RING_AT},
@@ -85,6 +85,7 @@ impl Drop for Place {
 
 /// What all of a storm's threads have in their hands.
 struct Place {
+    path: String,
     mem: Memory,
     devs: Vec<Vhost>,
     taps: Vec<Tap>,
@@ -98,6 +99,7 @@ impl Place {
     fn new(path: &str) -> Self {
         let taps: Vec<Tap> = (0..TAPS).map(|_| Tap::new(12)).collect();
         Self {
+            path: path.to_owned(),
             mem: Memory::new(),
             devs: (0..DEVICES).map(|_| Vhost::open(path)).collect(),
             wires: taps.iter().map(|tap| Wire::new(tap, false)).collect(),
@@ -132,7 +134,7 @@ impl Place {
     fn one(&self, dice: &mut Dice) -> Result {
         let dev = dice.of(&self.devs);
         let queue = dice.below(2) as u32;
-        match dice.below(21) {
+        match dice.below(24) {
             // Attaching takes all of it; so this comes often.
             0..=4 => self.set_up(dev, dice),
             5 => dev.set_owner(),
@@ -166,11 +168,38 @@ impl Place {
                 map(self.hole as *mut _, prot, libc::MAP_FIXED);
                 Ok(())
             }
+            20 => {
+                let copy = dev.try_clone()?;
+                self.set_up(&copy, dice)
+            }
+            21 if dice.below(4) == 0 => self.life(dice),
+            22 if dice.below(4) == 0 => self.tap_that_goes(dev, queue, dice),
             _ => {
                 dice.of(&self.events).signal(1);
                 Ok(())
             }
         }
+    }
+
+    /// A device that is opened, used and closed, perhaps while it runs.
+    fn life(&self, dice: &mut Dice) -> Result {
+        let dev = Vhost::open(&self.path);
+        self.set_up(&dev, dice)?;
+        for _ in 0..dice.below(20) {
+            self.scribble(dice);
+        }
+        dice.of(&self.events).signal(1);
+        Ok(())
+    }
+
+    /// A backend of which only the device is left, or not even its interface.
+    fn tap_that_goes(&self, dev: &Vhost, queue: u32, dice: &mut Dice) -> Result {
+        let tap = Tap::new(12);
+        let result = dev.set_backend(queue, tap.as_raw_fd());
+        if dice.below(2) == 0 {
+            let _ = tap.delete();
+        }
+        result
     }
 
     fn regions(&self) -> Vec<Region> {
@@ -217,17 +246,14 @@ impl Place {
             _ => BUFFERS + dice.below(1 << 20),
         };
         let write = at == RING_AT[0] && dice.below(30) != 0;
-        let mut entry = addr.to_le_bytes().to_vec();
-        entry.extend((dice.below(3000) as u32).to_le_bytes());
-        entry.extend((if write { 2u16 } else { 0 }).to_le_bytes());
-        entry.extend((dice.below(256) as u16).to_le_bytes());
-        self.mem.write(at + desc * 16, &entry);
-        let idx = self.mem.read(at + 0x1002, 2);
-        let idx = u16::from_le_bytes([idx[0], idx[1]]);
-        let slot = at + 0x1004 + u64::from(idx % 256) * 2;
-        self.mem.write(slot, &(desc as u16).to_le_bytes());
-        self.mem
-            .write(at + 0x1002, &idx.wrapping_add(1).to_le_bytes());
+        let piece = (
+            addr,
+            dice.below(3000) as u32,
+            if write { DESC_WRITE } else { 0 },
+        );
+        let next = dice.below(256) as u16;
+        self.mem.write_desc(at + desc * 16, piece, next);
+        self.mem.announce(at + 0x1000, 256, desc as u16);
     }
 }
 

@@ -127,6 +127,11 @@ impl Vhost {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
+    /// The same open file by another number.
+    pub fn try_clone(&self) -> Result<Self> {
+        self.0.try_clone().map(Self).map_err(|_| Errno::last())
+    }
+
     /// An ioctl with any argument, also a bad one.
     pub fn raw(&self, cmd: u64, arg: usize) -> Result {
         // SAFETY: What the kernel does with the argument is what is tested.

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The guest's memory, at addresses of its own, and descriptors in it.
+
+use crate::vhost::Region;
+use std::ptr;
+
+pub const DESC_NEXT: u16 = 1;
+pub const DESC_WRITE: u16 = 2;
+pub const DESC_INDIRECT: u16 = 4;
+
+/// Where guest memory begins for the guest: nowhere near where it is for us.
+pub const GPA: u64 = 0x4000_0000;
+/// Its length, in two regions that meet in the middle, and are apart for us.
+pub const SIZE: usize = 16 << 20;
+const HALF: usize = SIZE / 2;
+
+/// Guest memory.
+pub struct Memory {
+    halves: [*mut u8; 2],
+}
+
+// SAFETY: Plain memory, and the tests order their own accesses.
+unsafe impl Send for Memory {}
+// SAFETY: As above.
+unsafe impl Sync for Memory {}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Memory {
+    pub fn new() -> Self {
+        let map = || {
+            // SAFETY: A fresh mapping.
+            let at = unsafe {
+                libc::mmap(
+                    ptr::null_mut(),
+                    HALF,
+                    libc::PROT_READ | libc::PROT_WRITE,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                    -1,
+                    0,
+                )
+            };
+            assert!(at != libc::MAP_FAILED);
+            at.cast()
+        };
+        Self {
+            halves: [map(), map()],
+        }
+    }
+
+    pub fn regions(&self) -> Vec<Region> {
+        (0..2)
+            .map(|i| Region {
+                gpa: GPA + (i * HALF) as u64,
+                size: HALF as u64,
+                uaddr: self.halves[i] as u64,
+                flags: 0,
+            })
+            .collect()
+    }
+
+    /// Where an address of the guest is for us.
+    pub fn at(&self, gpa: u64) -> *mut u8 {
+        let off = (gpa - GPA) as usize;
+        assert!(off < SIZE, "{gpa:#x} is not in guest memory");
+        self.halves[off / HALF].wrapping_add(off % HALF)
+    }
+
+    pub fn write(&self, gpa: u64, data: &[u8]) {
+        for (i, byte) in data.iter().enumerate() {
+            // SAFETY: In the mapping, byte by byte since it may be in two.
+            unsafe { self.at(gpa + i as u64).write_volatile(*byte) };
+        }
+    }
+
+    pub fn read(&self, gpa: u64, len: usize) -> Vec<u8> {
+        (0..len as u64)
+            // SAFETY: As in `write`.
+            .map(|i| unsafe { self.at(gpa + i).read_volatile() })
+            .collect()
+    }
+    pub fn write_desc(&self, at: u64, (addr, len, flags): Piece, next: u16) {
+        let mut bytes = addr.to_le_bytes().to_vec();
+        bytes.extend(len.to_le_bytes());
+        bytes.extend(flags.to_le_bytes());
+        bytes.extend(next.to_le_bytes());
+        self.write(at, &bytes);
+    }
+
+    /// Puts a head into the available ring at `avail`, by whatever index is there.
+    pub fn announce(&self, avail: u64, size: u16, head: u16) {
+        let idx = self.read(avail + 2, 2);
+        let idx = u16::from_le_bytes([idx[0], idx[1]]);
+        self.write(avail + 4 + u64::from(idx % size) * 2, &head.to_le_bytes());
+        self.write(avail + 2, &idx.wrapping_add(1).to_le_bytes());
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        for half in self.halves {
+            // SAFETY: Ours, and no longer used.
+            unsafe { libc::munmap(half.cast(), HALF) };
+        }
+    }
+}
+
+/// One descriptor: address, length, flags.
+pub type Piece = (u64, u32, u16);
