@@ -9,12 +9,14 @@ broken=$logs/broken
 mkdir -p "$logs"
 rm -f "$broken"
 
-# machine NAME SUITE OPTION...: boots one and runs scripts/suites/SUITE in it.
+# machine NAME SUITE OPTION...: boots one and runs scripts/suites/SUITE in it, which may
+# have arguments.
 machine() {
-	local name=$1 suite=$2
+	local name=$1 suite
+	read -ra suite <<<"$2"
 	shift 2
 	say "machine $name ..."
-	if "$repo/scripts/vm" "$@" "$name" "$srcdir/scripts/suites/$suite" >"$logs/$name" 2>&1; then
+	if "$repo/scripts/vm" "$@" "$name" "$srcdir/scripts/suites/${suite[0]}" "${suite[@]:1}" >"$logs/$name" 2>&1; then
 		say "machine $name: has come to its end"
 	else
 		# Also when every case has passed: the kernel's log may say otherwise.

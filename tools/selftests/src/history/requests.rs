@@ -8,7 +8,7 @@ use crate::{
     guest::Memory,
     lifecycle::no_worker_left,
     net::Tap,
-    setup::{Net, Options},
+    setup::{endurance, Net, Options},
     tap::Outcome,
     vhost::*,
 };
@@ -99,7 +99,7 @@ pub(super) fn changing_file(path: &str) -> Outcome {
                 }
             }
         });
-        for _ in 0..3000 {
+        for _ in endurance(3000) {
             match net.dev.set_backend(TX, changing) {
                 Ok(()) => seen[0] += 1,
                 Err(e) if e == ENOTSOCK => seen[1] += 1,
