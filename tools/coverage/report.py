@@ -10,6 +10,7 @@ is. Lines that were not reached are listed.
 
 import bisect
 import collections
+import json
 import pathlib
 import re
 import subprocess
@@ -21,31 +22,33 @@ def output(*command):
 
 
 def blocks(module):
-    """Where the calls return to, in the order of their addresses."""
-    found, last = [], None
+    """Where each block begins, what its call returns to, and where functions begin."""
+    begins, returns, functions = [], [], []
+    at, called = 0, False
     for line in output("objdump", "-dr", "-j", ".text", "--no-show-raw-insn", module).splitlines():
-        if match := re.match(r"\s+([0-9a-f]+):\t", line):
-            if last == "call":
-                found.append(int(match[1], 16))
-            last = None
-        if "__sanitizer_cov_trace_pc" in line and "R_X86_64" in line:
-            last = "call"
-    return found
+        if match := re.match(r"([0-9a-f]+) <", line):
+            functions.append(int(match[1], 16))
+        elif match := re.match(r"\s+([0-9a-f]+):\t", line):
+            if called:
+                begins.append(at)
+                returns.append(int(match[1], 16))
+            at, called = int(match[1], 16), False
+        elif "__sanitizer_cov_trace_pc" in line:
+            called = True
+    return begins, returns, functions
 
 
 def rows(module):
-    """Addresses of .text with their files and lines."""
-    files, path = {}, None
-    for line in output("llvm-dwarfdump-19", "--debug-line", module).splitlines():
-        if match := re.match(r"file_names\[\s*(\d+)\]:", line):
-            path = int(match[1])
-        elif match := re.match(r'\s+name: "(.*)"', line):
-            files[path] = match[1]
-        elif line.startswith("debug_line["):
-            files = {}
-        elif match := re.match(r"0x([0-9a-f]+)\s+(\d+)\s+\d+\s+(\d+)\s", line):
-            if int(match[2]):
-                yield int(match[1], 16), files.get(int(match[3]), ""), int(match[2])
+    """Addresses of .text, each with the files and lines that it is of: what is inlined
+    is of the line that calls it as well."""
+    table = output("llvm-dwarfdump-19", "--debug-line", module)
+    addresses = sorted(set(re.findall(r"^0x[0-9a-f]+", table, re.MULTILINE)))
+    answers = output("llvm-symbolizer-19", "--inlines", "--output-style=JSON", "-e", module,
+                     *addresses)
+    for answer in json.loads(answers):
+        yield int(answer["Address"], 16), {
+            (frame["FileName"], frame["Line"]) for frame in answer["Symbol"] if frame["Line"]
+        }
 
 
 def main():
@@ -54,21 +57,22 @@ def main():
     for path in reached:
         data = pathlib.Path(path).read_bytes()
         seen = bytearray(a | b for a, b in zip(seen, data))
-    starts = blocks(module)
-    if not starts:
+    begins, returns, functions = blocks(module)
+    if not begins:
         sys.exit("the module is not built for coverage")
-    hit = [bool(seen[at]) if at < len(seen) else False for at in starts]
+    hit = [at < len(seen) and bool(seen[at]) for at in returns]
 
-    names = {p.name: [] for p in pathlib.Path(sources).rglob("*.rs")}
-    for p in pathlib.Path(sources).rglob("*.rs"):
-        names[p.name].append(p)
     lines = collections.defaultdict(bool)
-    for at, name, line in rows(module):
-        block = bisect.bisect_right(starts, at) - 1
-        path = pathlib.Path(name)
-        for source in names.get(path.name, []):
-            if str(source).endswith("/".join(path.parts[-2:])):
-                lines[source, line] |= block >= 0 and hit[block]
+    for at, frames in rows(module):
+        block = bisect.bisect_right(begins, at) - 1
+        # What a function does before its first call belongs to its first block.
+        function = functions[bisect.bisect_right(functions, at) - 1]
+        if block < 0 or begins[block] < function:
+            block += 1
+        for name, line in frames:
+            source = pathlib.Path(name)
+            if source.is_relative_to(sources) and source.name != "bindings_generated.rs":
+                lines[source, line] |= block < len(hit) and hit[block]
     total = collections.Counter(source for source, _ in lines)
     good = collections.Counter(source for (source, _), ok in lines.items() if ok)
     for source in sorted(total):
