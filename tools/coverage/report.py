@@ -22,12 +22,12 @@ def output(*command):
 
 
 def blocks(module):
-    """Where each block begins, what its call returns to, and where functions begin."""
-    begins, returns, functions = [], [], []
+    """Where each block begins, what its call returns to, and the functions by their address."""
+    begins, returns, functions = [], [], {}
     at, called = 0, False
     for line in output("objdump", "-dr", "-j", ".text", "--no-show-raw-insn", module).splitlines():
-        if match := re.match(r"([0-9a-f]+) <", line):
-            functions.append(int(match[1], 16))
+        if match := re.match(r"([0-9a-f]+) <(.*)>:", line):
+            functions[int(match[1], 16)] = match[2]
         elif match := re.match(r"\s+([0-9a-f]+):\t", line):
             if called:
                 begins.append(at)
@@ -36,6 +36,22 @@ def blocks(module):
         elif "__sanitizer_cov_trace_pc" in line:
             called = True
     return begins, returns, functions
+
+
+def referred(module):
+    """Names and addresses of .text that the code or its data refer to: what is inlined
+    everywhere may stay behind as a function that nobody can call."""
+    found, here, kept = set(), False, (".text", ".rodata", ".data", ".init", ".exit", ".gnu.linkonce")
+    for line in output("objdump", "-r", module).splitlines():
+        if match := re.match(r"RELOCATION RECORDS FOR \[(.*)\]", line):
+            here = match[1].startswith(kept)
+        elif here and (match := re.match(r"[0-9a-f]+ (\S+)\s+(\S+?)(?:([-+])0x([0-9a-f]+))?$", line)):
+            _, name, _, offset = match.groups()
+            # A place is counted from the end of the instruction.
+            end = 0 if match[1] == "R_X86_64_64" else 4
+            found.add(int(offset or "0", 16) + end if name == ".text" else name)
+    code = output("objdump", "-d", "-j", ".text", "--no-show-raw-insn", module)
+    return found | {int(at, 16) for at in re.findall(r"\s([0-9a-f]+) <[^+>]*>$", code, re.MULTILINE)}
 
 
 def rows(module):
@@ -63,10 +79,13 @@ def main():
     hit = [at < len(seen) and bool(seen[at]) for at in returns]
 
     lines = collections.defaultdict(bool)
+    entries, used = sorted(functions), referred(module)
     for at, frames in rows(module):
         block = bisect.bisect_right(begins, at) - 1
         # What a function does before its first call belongs to its first block.
-        function = functions[bisect.bisect_right(functions, at) - 1]
+        function = entries[bisect.bisect_right(entries, at) - 1]
+        if function not in used and functions[function] not in used:
+            continue
         if block < 0 or begins[block] < function:
             block += 1
         for name, line in frames:
