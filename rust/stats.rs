@@ -66,7 +66,7 @@ impl QueueStats {
         self.runs.add(1);
     }
 
-    /// That many packets and bytes have gone through, without headers of ours.
+    /// That many packets and bytes have gone through, without virtio-net headers.
     pub(crate) fn moved(&self, packets: usize, bytes: usize) {
         self.packets.add(packets);
         self.bytes.add(bytes);

@@ -83,9 +83,11 @@ impl Budget {
         self.turns >= PKT_WEIGHT || self.bytes >= WEIGHT
     }
 
-    /// The packets and bytes that have gone through.
-    pub(super) fn moved(&self) -> (usize, usize) {
-        (self.packets, self.bytes)
+    /// The packets that have gone through, and their bytes without the header of `hlen` bytes
+    /// that each had.
+    pub(super) fn moved(&self, hlen: usize) -> (usize, usize) {
+        let headers = self.packets.saturating_mul(hlen);
+        (self.packets, self.bytes.saturating_sub(headers))
     }
 }
 

@@ -80,7 +80,11 @@ impl Rx {
                 break Next::Budget;
             }
         };
-        let (packets, bytes) = budget.moved();
+        let negotiated = session.negotiated();
+        let hlen = negotiated
+            .sock_hlen()
+            .saturating_add(negotiated.vhost_hlen());
+        let (packets, bytes) = budget.moved(hlen);
         session.stats().moved(packets, bytes);
         next
     }

@@ -74,7 +74,7 @@ impl Tx {
             }
         };
         Self::flush(&mut self.batch, sock, session.stats());
-        let (packets, bytes) = budget.moved();
+        let (packets, bytes) = budget.moved(session.negotiated().sock_hlen());
         session.stats().moved(packets, bytes);
         next
     }
