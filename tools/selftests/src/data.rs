@@ -67,6 +67,7 @@ pub fn run(suite: &mut Suite, path: &str) {
         on_empty(path)
     });
     crate::idle::run(suite, path);
+    crate::told::run(suite, path);
     suite.case("a flood one way does not starve the other", || starve(path));
 }
 

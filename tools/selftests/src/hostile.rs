@@ -142,6 +142,7 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
     suite.case("rings that go away while they are served", || {
         unmapped(path)
     });
+    suite.case("a used ring that cannot be written to", || read_only(path));
     suite.case("descriptors that change while they are served", || {
         flipping(path, c)
     });
@@ -215,6 +216,26 @@ fn straddle(path: &str) -> Outcome {
     let got = net.wire.recv(10_000).ok_or("the frame did not arrive")?;
     ensure!(got == sent, "the frame arrived changed");
     Ok(())
+}
+
+fn read_only(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1 | F_EVENT_IDX));
+    net.check_tx(1)?;
+    let at = mem.at(net.rings[1].used());
+    // SAFETY: Our mapping, of which the used ring has a page of its own; put back below.
+    unsafe { libc::mprotect(at.cast(), 4096, libc::PROT_READ) };
+    net.tx(BUFFERS, &frame(2, 100));
+    net.kick(TX);
+    let told = net.events[1].err.wait(10_000);
+    let spent = worker_time_in_a_while();
+    // SAFETY: As above.
+    unsafe { libc::mprotect(at.cast(), 4096, libc::PROT_READ | libc::PROT_WRITE) };
+    ensure!(told, "the error eventfd did not fire");
+    ensure!(spent < IDLE, "the worker spins: {spent:?} of {WHILE:?}");
+    net.restart();
+    while net.wire.recv(0).is_some() {}
+    net.check_tx(3)
 }
 
 fn unmapped(path: &str) -> Outcome {

@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod rings;
 mod storm;
+mod told;
 mod travel;
 
 use clap::{Parser, ValueEnum};

@@ -123,11 +123,14 @@ pub(super) fn changing_file(path: &str) -> Outcome {
 pub(super) fn kicked_and_killed(path: &str) -> Outcome {
     for _ in 0..5 {
         let kick = EventFd::new();
+        // The device and what it waits for outlive the owner, and so its worker.
+        let dev = Vhost::open(path);
         // SAFETY: The child only runs what follows and is killed.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             let mem = Memory::new();
-            let net = Net::start(path, &mem, Options::new(F_VERSION_1));
+            let copy = dev.try_clone().unwrap_or_else(|e| panic!("dup: {e:?}"));
+            let net = Net::start_with(copy, &mem, Options::new(F_VERSION_1), false);
             let _ = net.dev.set_kick(TX, kick.as_raw_fd());
             std::thread::sleep(Duration::from_secs(10));
         }
@@ -145,6 +148,12 @@ pub(super) fn kicked_and_killed(path: &str) -> Outcome {
         // SAFETY: Our child.
         unsafe { libc::waitpid(pid, &mut status, 0) };
         ensure!(libc::WIFSIGNALED(status), "the owner ended by itself");
+        // Long enough for the memory of its tasks to be reused.
+        let end = Instant::now() + Duration::from_millis(400);
+        while Instant::now() < end {
+            kick.signal(1);
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
     no_worker_left()
 }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the module tells of its work, and what it makes of a header that says too little.
+
+use crate::{
+    ensure, ensure_eq,
+    guest::Memory,
+    net::frame,
+    setup::{Net, Options, BUFFERS},
+    tap::{Outcome, Suite},
+    vhost::{Vhost, F_VERSION_1, TX},
+};
+use std::{fs, os::fd::AsRawFd};
+
+pub fn run(suite: &mut Suite, path: &str) {
+    suite.case_c_fails("fdinfo counts what was done", "it counts nothing", || {
+        counters(path)
+    });
+    suite.case("a header length that ends before its checksum", || {
+        short_hdr_len(path)
+    });
+}
+
+/// A counter of the device's, by its name in fdinfo.
+fn counter(dev: &Vhost, name: &str) -> Result<u64, String> {
+    let path = format!("/proc/self/fdinfo/{}", dev.as_raw_fd());
+    let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.strip_prefix(":\t")?.parse().ok())
+        .ok_or_else(|| format!("no {name} in {text:?}"))
+}
+
+fn counters(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    for seed in 0..3 {
+        net.check_tx(seed)?;
+    }
+    net.check_rx(9, 300)?;
+    let faults = counter(&net.dev, "tx-faults")?;
+    ensure_eq!(counter(&net.dev, "tx-packets")?, 3, "packets sent");
+    ensure_eq!(counter(&net.dev, "tx-bytes")?, 600, "bytes sent");
+    ensure_eq!(counter(&net.dev, "tx-buffers")?, 3, "buffers sent from");
+    ensure_eq!(counter(&net.dev, "rx-packets")?, 1, "packets received");
+    ensure_eq!(counter(&net.dev, "rx-bytes")?, 300, "bytes received");
+    ensure_eq!(faults, 0, "faults");
+    let batches = counter(&net.dev, "tx-batches")?;
+    let told = counter(&net.dev, "tx-signals")? + counter(&net.dev, "tx-suppressed")?;
+    ensure_eq!(
+        batches,
+        told,
+        "batches, and those with or without an interrupt"
+    );
+    net.ring(TX).push_head(999);
+    net.ring(TX).publish();
+    net.kick(TX);
+    ensure!(net.events[1].err.wait(10_000), "no error was signalled");
+    ensure_eq!(counter(&net.dev, "tx-faults")?, 1, "faults after a mistake");
+    Ok(())
+}
+
+/// The checksum is behind what the header calls its length: both are taken as they must be meant.
+fn short_hdr_len(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    let sent = frame(4, 200);
+    // Needs a checksum, of what follows byte 34, at byte 50; a header of 14 bytes.
+    let mut data = vec![1, 0, 14, 0, 0, 0, 34, 0, 16, 0, 0, 0];
+    data.extend(&sent);
+    mem.write(BUFFERS, &data);
+    let old = net.ring(TX).avail_idx();
+    net.ring(TX).add(&[(BUFFERS, data.len() as u32, 0)]);
+    net.submit(TX, old);
+    net.ring(TX).wait_used().ok_or("no used entry")?;
+    let got = net.wire.recv(10_000).ok_or("the frame did not arrive")?;
+    ensure_eq!(got.len(), sent.len(), "bytes that arrived");
+    // The checksum itself is whoever's who needs it.
+    ensure!(
+        got[..50] == sent[..50] && got[52..] == sent[52..],
+        "the frame arrived changed"
+    );
+    net.check_tx(5)
+}
