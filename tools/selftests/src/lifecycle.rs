@@ -24,6 +24,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     });
     suite.case("closing in every order", || closing(path));
     suite.case("swaps of the backend under traffic", || swaps(path));
+    crate::waits::run(suite, path);
     suite.case_c_fails(
         "the tap is deleted while attached",
         "a batch that cannot be sent is never handed back",

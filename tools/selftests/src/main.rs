@@ -14,6 +14,7 @@ mod rings;
 mod storm;
 mod told;
 mod travel;
+mod waits;
 
 use clap::{Parser, ValueEnum};
 use std::{process::ExitCode, sync::atomic::Ordering, time::Duration};

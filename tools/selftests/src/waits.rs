@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A worker that is held up in the middle of a packet, by a page that userspace has yet to supply.
+
+use crate::{
+    ensure, ensure_eq,
+    guest::Memory,
+    net::{frame, Tap},
+    setup::{Net, Options, BUFFERS},
+    tap::{Outcome, Suite},
+    vhost::{Errno, F_VERSION_1, RX, TX},
+};
+use std::{
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+const UFFDIO_API: u64 = 0xc018_aa3f;
+const UFFDIO_REGISTER: u64 = 0xc020_aa00;
+const UFFDIO_ZEROPAGE: u64 = 0xc020_aa04;
+const UFFD_API: u64 = 0xaa;
+const MISSING: u64 = 1;
+const PAGE: u64 = 4096;
+
+pub fn run(suite: &mut Suite, path: &str) {
+    suite.case("a backend is let go when no run reads it", || held_up(path));
+}
+
+/// Who reads a page of guest memory waits until it is supplied.
+struct Held {
+    fd: OwnedFd,
+    at: u64,
+}
+
+impl Held {
+    fn new(at: *mut u8) -> Result<Self, Errno> {
+        // SAFETY: No pointers.
+        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
+        if fd < 0 {
+            return Err(Errno::last());
+        }
+        // SAFETY: Just opened.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+        let held = Self { fd, at: at as u64 };
+        held.ask(UFFDIO_API, [UFFD_API, 0, 0, 0])?;
+        // SAFETY: Our mapping; what was there is not needed.
+        unsafe { libc::madvise(at.cast(), PAGE as usize, libc::MADV_DONTNEED) };
+        held.ask(UFFDIO_REGISTER, [held.at, PAGE, MISSING, 0])?;
+        Ok(held)
+    }
+
+    fn ask(&self, cmd: u64, mut words: [u64; 4]) -> Result<(), Errno> {
+        // SAFETY: All its records have at most that many words.
+        match unsafe { libc::ioctl(self.fd.as_raw_fd(), cmd as _, words.as_mut_ptr()) } {
+            0 => Ok(()),
+            _ => Err(Errno::last()),
+        }
+    }
+
+    /// Whether somebody waits for the page, soon.
+    fn is_wanted(&self) -> bool {
+        let mut poll = libc::pollfd {
+            fd: self.fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: One entry.
+        unsafe { libc::poll(&mut poll, 1, 10_000) == 1 }
+    }
+
+    fn supply(&self) -> Result<(), Errno> {
+        self.ask(UFFDIO_ZEROPAGE, [self.at, PAGE, 0, 0])
+    }
+}
+
+/// The worker is in the middle of a packet to send; the other queue's backend is read by the same
+/// worker, and must not be let go before it has come to its end.
+fn held_up(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    net.check_tx(1)?;
+    let other = Tap::new(12);
+    let held = Held::new(mem.at(BUFFERS)).map_err(|e| format!("userfaultfd: {e:?}"))?;
+    let old = net.ring(TX).avail_idx();
+    net.ring(TX).add(&[(BUFFERS, 212, 0)]);
+    net.submit(TX, old);
+    ensure!(held.is_wanted(), "the worker never read the packet");
+    let done = AtomicBool::new(false);
+    let (early, swapped, supplied) = std::thread::scope(|scope| {
+        let (dev, fd, done) = (&net.dev, other.as_raw_fd(), &done);
+        let swap = scope.spawn(move || {
+            let swapped = dev.set_backend(RX, fd);
+            done.store(true, Ordering::Release);
+            swapped
+        });
+        let end = Instant::now() + Duration::from_millis(400);
+        while Instant::now() < end && !done.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let early = done.load(Ordering::Acquire);
+        let supplied = held.supply();
+        (early, swap.join().expect("the swapper"), supplied)
+    });
+    ensure_eq!(supplied, Ok(()), "the page");
+    ensure_eq!(swapped, Ok(()), "the swap");
+    ensure!(!early, "let go while the worker was in the middle of a run");
+    net.ring(TX).wait_used().ok_or("no used entry")?;
+    net.restart();
+    while net.wire.recv(0).is_some() {}
+    net.check_tx(2)?;
+    net.check_rx(3, frame(0, 300).len())
+}
