@@ -2,7 +2,7 @@
 
 //! The host's side: a tap, and a packet socket on its interface.
 
-use crate::vhost::Errno;
+use crate::vhost::{readable, Errno};
 use std::{
     fs,
     mem::{size_of, zeroed},
@@ -202,15 +202,9 @@ impl Wire {
 
     /// The next frame that was not sent from here, waiting for it.
     pub fn recv(&self, millis: i32) -> Option<Vec<u8>> {
-        let mut poll = libc::pollfd {
-            fd: self.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
         let mut buf = vec![0; 70_000];
         loop {
-            // SAFETY: One entry.
-            if unsafe { libc::poll(&mut poll, 1, millis) } != 1 {
+            if !readable(self, millis) {
                 return None;
             }
             // SAFETY: All zero is a valid address.

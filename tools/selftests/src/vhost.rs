@@ -227,6 +227,17 @@ impl Vhost {
     }
 }
 
+/// Waits until a file has something to read.
+pub fn readable(file: &impl AsRawFd, millis: i32) -> bool {
+    let mut poll = libc::pollfd {
+        fd: file.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: One entry.
+    unsafe { libc::poll(&mut poll, 1, millis) == 1 }
+}
+
 /// An eventfd that does not wait.
 pub struct EventFd(OwnedFd);
 
@@ -268,12 +279,6 @@ impl EventFd {
 
     /// Waits until it has been signalled.
     pub fn wait(&self, millis: i32) -> bool {
-        let mut poll = libc::pollfd {
-            fd: self.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: One entry.
-        unsafe { libc::poll(&mut poll, 1, millis) == 1 }
+        readable(self, millis)
     }
 }

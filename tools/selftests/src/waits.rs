@@ -5,15 +5,14 @@
 use crate::{
     ensure, ensure_eq,
     guest::Memory,
-    net::{frame, Tap},
+    net::Tap,
     setup::{Net, Options, BUFFERS},
     tap::{Outcome, Suite},
-    vhost::{Errno, F_VERSION_1, RX, TX},
+    vhost::{readable, Errno, F_VERSION_1, RX, TX},
 };
 use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 const UFFDIO_API: u64 = 0xc018_aa3f;
@@ -58,17 +57,6 @@ impl Held {
         }
     }
 
-    /// Whether somebody waits for the page, soon.
-    fn is_wanted(&self) -> bool {
-        let mut poll = libc::pollfd {
-            fd: self.fd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: One entry.
-        unsafe { libc::poll(&mut poll, 1, 10_000) == 1 }
-    }
-
     fn supply(&self) -> Result<(), Errno> {
         self.ask(UFFDIO_ZEROPAGE, [self.at, PAGE, 0, 0])
     }
@@ -85,20 +73,15 @@ fn held_up(path: &str) -> Outcome {
     let old = net.ring(TX).avail_idx();
     net.ring(TX).add(&[(BUFFERS, 212, 0)]);
     net.submit(TX, old);
-    ensure!(held.is_wanted(), "the worker never read the packet");
-    let done = AtomicBool::new(false);
+    ensure!(
+        readable(&held.fd, 10_000),
+        "the worker never read the packet"
+    );
     let (early, swapped, supplied) = std::thread::scope(|scope| {
-        let (dev, fd, done) = (&net.dev, other.as_raw_fd(), &done);
-        let swap = scope.spawn(move || {
-            let swapped = dev.set_backend(RX, fd);
-            done.store(true, Ordering::Release);
-            swapped
-        });
-        let end = Instant::now() + Duration::from_millis(400);
-        while Instant::now() < end && !done.load(Ordering::Acquire) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let early = done.load(Ordering::Acquire);
+        let (dev, fd) = (&net.dev, other.as_raw_fd());
+        let swap = scope.spawn(move || dev.set_backend(RX, fd));
+        std::thread::sleep(Duration::from_millis(400));
+        let early = swap.is_finished();
         let supplied = held.supply();
         (early, swap.join().expect("the swapper"), supplied)
     });
@@ -109,5 +92,5 @@ fn held_up(path: &str) -> Outcome {
     net.restart();
     while net.wire.recv(0).is_some() {}
     net.check_tx(2)?;
-    net.check_rx(3, frame(0, 300).len())
+    net.check_rx(3, 300)
 }
