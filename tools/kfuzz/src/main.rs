@@ -7,6 +7,7 @@
 
 #![no_main]
 
+mod child;
 mod kcov;
 mod program;
 

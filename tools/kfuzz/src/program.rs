@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an input does: requests of two devices on shared taps and eventfds, and what a guest does
-//! in its memory meanwhile.
+//! What an input does: requests of two devices on shared taps and eventfds, of one process or of
+//! two, and what a guest does in its memory meanwhile.
 
+use crate::child::Child;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use std::{
     os::fd::{AsRawFd, RawFd},
@@ -46,6 +47,12 @@ const REQUESTS: [u64; 20] = [
     0x4008_AF7F,
 ];
 
+/// Makes the calling process the owner.
+fn own_here(fd: RawFd) {
+    // SAFETY: No pointers.
+    unsafe { libc::ioctl(fd, SET_OWNER as _, 0) };
+}
+
 /// What outlives an input.
 pub struct Program {
     path: String,
@@ -82,12 +89,22 @@ impl Program {
             event.take();
         }
         let devs: Vec<Vhost> = (0..DEVICES).map(|_| Vhost::open(&self.path)).collect();
-        let mut u = Unstructured::new(data);
-        for _ in 0..STEPS {
-            if u.is_empty() || self.step(&mut u, &devs, &own).is_err() {
-                break;
+        let mut child = None;
+        self.steps(data, |u| {
+            if !u.ratio(1, 24)? {
+                return self.step(u, &devs, &own);
             }
-        }
+            // The one there is goes, with what it owns still running.
+            if child.take().is_none() {
+                let len = u.arbitrary_len::<u8>()?.min(200);
+                let part = u.bytes(len)?;
+                child = Some(Child::new(|| {
+                    self.steps(part, |u| self.step(u, &devs, &own_here));
+                }));
+            }
+            Ok(())
+        });
+        drop(child);
         // What is queued is run before a backend goes.
         for dev in &devs {
             for queue in [RX, TX] {
@@ -96,7 +113,16 @@ impl Program {
         }
     }
 
-    fn step(&self, u: &mut Unstructured<'_>, devs: &[Vhost], own: &impl Fn(RawFd)) -> Result<()> {
+    fn steps(&self, data: &[u8], mut step: impl FnMut(&mut Unstructured<'_>) -> Result<()>) {
+        let mut u = Unstructured::new(data);
+        for _ in 0..STEPS {
+            if u.is_empty() || step(&mut u).is_err() {
+                break;
+            }
+        }
+    }
+
+    fn step(&self, u: &mut Unstructured<'_>, devs: &[Vhost], own: &dyn Fn(RawFd)) -> Result<()> {
         let dev = u.choose(devs)?;
         let queue = u.int_in_range(0..=1)?;
         match u.int_in_range(0..=15)? {
@@ -142,7 +168,7 @@ impl Program {
     }
 
     /// A device that may run, mostly.
-    fn set_up(&self, u: &mut Unstructured<'_>, dev: &Vhost, own: &impl Fn(RawFd)) -> Result<()> {
+    fn set_up(&self, u: &mut Unstructured<'_>, dev: &Vhost, own: &dyn Fn(RawFd)) -> Result<()> {
         if u.ratio(1, 4)? {
             let _ = dev.set_fork_from_owner(u.int_in_range(0..=2)?);
         }
