@@ -2,12 +2,15 @@
 
 //! Tests of a vhost-net node, whichever module is behind it.
 
+mod changes;
 mod data;
 mod history;
 mod hostile;
 mod idle;
 mod inject;
+mod interrupts;
 mod ioctl;
+mod large;
 mod lifecycle;
 mod limits;
 mod rings;

@@ -3,9 +3,10 @@
 //! Files that change hands, rings that move, and another kind of backend.
 
 use crate::{
+    changes::flood,
     ensure, ensure_eq,
     guest::{Memory, GPA},
-    lifecycle::{flood, no_worker_left},
+    lifecycle::no_worker_left,
     net::{frame, Tap, Wire},
     setup::{Net, Options, BUFFERS},
     tap::{Outcome, Suite},

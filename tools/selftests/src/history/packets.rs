@@ -4,10 +4,10 @@
 
 use super::err;
 use crate::{
+    changes::flood,
     diag, ensure, ensure_eq,
     guest::{Memory, Piece, DESC_WRITE},
     idle::sleeps,
-    lifecycle::flood,
     net::{frame, segmented},
     setup::{endurance, rounds, Net, Options, BUFFERS},
     tap::Outcome,
