@@ -3,7 +3,8 @@
 //! Fuzzes a vhost-net module from userspace. libFuzzer makes the inputs; what they reach is the
 //! kernel's coverage of the module (KCOV), of the calling thread and of the workers.
 //!
-//! Each input is written to a file before it is run, so that it survives the kernel.
+//! Each input is written to a file before it is run, so that it survives the kernel. With
+//! `VNR_UNGUIDED` no coverage is collected, and inputs can be run again on any kernel.
 
 #![no_main]
 
@@ -40,17 +41,18 @@ fn count(at: u32) {
 struct Owner {
     ask: Sender<i32>,
     done: Receiver<()>,
-    remote: Kcov,
+    remote: Option<Kcov>,
 }
 
 impl Owner {
-    fn new() -> Self {
+    fn new(remote: Option<Kcov>) -> Self {
         let (ask, asked) = channel();
         let (tell, done) = channel();
-        let remote = Kcov::open();
-        let enable = remote.enabler();
+        let enable = remote.as_ref().map(Kcov::enabler);
         std::thread::spawn(move || {
-            enable.remote();
+            if let Some(enable) = enable {
+                enable.remote();
+            }
             let _ = tell.send(());
             for fd in asked {
                 // SAFETY: No pointers.
@@ -70,7 +72,7 @@ impl Owner {
 
 struct Fuzzer {
     owner: Owner,
-    own: Kcov,
+    own: Option<Kcov>,
     program: Program,
     reached: Reached,
     input: File,
@@ -86,9 +88,12 @@ impl Fuzzer {
             .custom_flags(libc::O_DSYNC)
             .open(&path)
             .unwrap_or_else(|e| panic!("{path}: {e}"));
-        let owner = Owner::new();
-        let own = Kcov::open();
-        own.enabler().own();
+        let guided = env::var_os("VNR_UNGUIDED").is_none();
+        let owner = Owner::new(guided.then(Kcov::open));
+        let own = guided.then(Kcov::open);
+        if let Some(own) = &own {
+            own.enabler().own();
+        }
         Self {
             owner,
             own,
@@ -101,11 +106,12 @@ impl Fuzzer {
     fn run(&mut self, data: &[u8]) {
         self.input.set_len(0).expect("the input's file");
         self.input.write_all_at(data, 0).expect("the input's file");
-        self.own.clear();
-        self.owner.remote.clear();
         let owner = &self.owner;
+        for kcov in self.own.iter().chain(&owner.remote) {
+            kcov.clear();
+        }
         self.program.run(data, |fd| owner.own(fd));
-        for kcov in [&self.own, &self.owner.remote] {
+        for kcov in self.own.iter().chain(&owner.remote) {
             for pc in kcov.read() {
                 if let Some(at) = self.reached.add(pc) {
                     count(at);
