@@ -66,7 +66,11 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let name = args.suite.to_possible_value().expect("a name");
     setup::SLOW.store(args.slow, Ordering::Relaxed);
-    let limit = Duration::from_secs(if args.slow { 900 } else { 240 });
+    let mut limit = Duration::from_secs(if args.slow { 900 } else { 240 });
+    if args.suite == Which::Storm {
+        // One of threads and one of processes.
+        limit += Duration::from_secs(2 * args.seconds);
+    }
     let c = args.peer == Peer::C;
     let mut suite = Suite::new(name.get_name(), c, limit);
     let path = args.device.as_str();
