@@ -29,13 +29,19 @@ impl Drop for Child {
         // SAFETY: A child of ours that nobody else waits for.
         let waited = unsafe {
             libc::kill(self.0, libc::SIGKILL);
-            libc::waitpid(self.0, &mut status, 0)
+            loop {
+                match libc::waitpid(self.0, &mut status, 0) {
+                    // By libFuzzer's timer.
+                    -1 if std::io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
+                    waited => break waited,
+                }
+            }
         };
         assert!(
             waited == self.0
                 && libc::WIFSIGNALED(status)
                 && libc::WTERMSIG(status) == libc::SIGKILL,
-            "the other process ended by itself: {status:#x}"
+            "the other process, {waited}, ended by itself: {status:#x}"
         );
     }
 }
