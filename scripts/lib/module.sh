@@ -6,13 +6,13 @@
 
 # take_module DIR: the module's files and nothing else into that directory of the tree,
 # where nobody else builds until this script ends. What was built there stays, and is
-# made again only where the files have changed.
+# made again only where the files have changed: no other clone has times of its own.
 take_module() {
 	local build=$tree$1
 	mkdir -p "$build"
 	exec 8>"$build.lock"
 	flock 8
-	rsync -a --checksum --delete --exclude '*.o' --exclude '*.ko' --exclude '*.mod*' \
+	rsync -rlp --checksum --delete --exclude '*.o' --exclude '*.ko' --exclude '*.mod*' \
 		--exclude '.*.cmd' --exclude bindings_generated.rs --exclude Module.symvers \
 		--exclude modules.order "$repo"/{Kbuild,Kconfig,include,rust} "$build/"
 }
