@@ -18,7 +18,10 @@ use std::{
     cell::RefCell,
     env,
     fs::{File, OpenOptions},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, OpenOptionsExt},
+    },
     sync::mpsc::{channel, Receiver, Sender},
 };
 
@@ -110,7 +113,7 @@ impl Fuzzer {
         for kcov in self.own.iter().chain(&owner.remote) {
             kcov.clear();
         }
-        self.program.run(data, |fd| owner.own(fd));
+        self.program.run(data, |dev| owner.own(dev.as_raw_fd()));
         for kcov in self.own.iter().chain(&owner.remote) {
             for pc in kcov.read() {
                 if let Some(at) = self.reached.add(pc) {

@@ -47,12 +47,6 @@ const REQUESTS: [u64; 20] = [
     0x4008_AF7F,
 ];
 
-/// Makes the calling process the owner.
-fn own_here(fd: RawFd) {
-    // SAFETY: No pointers.
-    unsafe { libc::ioctl(fd, SET_OWNER as _, 0) };
-}
-
 /// What outlives an input.
 pub struct Program {
     path: String,
@@ -75,7 +69,7 @@ impl Program {
     }
 
     /// Runs an input on fresh devices; `own` makes this process their owner.
-    pub fn run(&mut self, data: &[u8], own: impl Fn(RawFd)) {
+    pub fn run(&mut self, data: &[u8], own: impl Fn(&Vhost)) {
         for at in RING_AT {
             self.mem.write(at, &[0; 0x3000]);
         }
@@ -99,7 +93,10 @@ impl Program {
                 let len = u.arbitrary_len::<u8>()?.min(200);
                 let part = u.bytes(len)?;
                 child = Some(Child::new(|| {
-                    self.steps(part, |u| self.step(u, &devs, &own_here));
+                    let own = |dev: &Vhost| {
+                        let _ = dev.set_owner();
+                    };
+                    self.steps(part, |u| self.step(u, &devs, &own));
                 }));
             }
             Ok(())
@@ -122,7 +119,7 @@ impl Program {
         }
     }
 
-    fn step(&self, u: &mut Unstructured<'_>, devs: &[Vhost], own: &dyn Fn(RawFd)) -> Result<()> {
+    fn step(&self, u: &mut Unstructured<'_>, devs: &[Vhost], own: &dyn Fn(&Vhost)) -> Result<()> {
         let dev = u.choose(devs)?;
         let queue = u.int_in_range(0..=1)?;
         match u.int_in_range(0..=15)? {
@@ -168,11 +165,11 @@ impl Program {
     }
 
     /// A device that may run, mostly.
-    fn set_up(&self, u: &mut Unstructured<'_>, dev: &Vhost, own: &dyn Fn(RawFd)) -> Result<()> {
+    fn set_up(&self, u: &mut Unstructured<'_>, dev: &Vhost, own: &dyn Fn(&Vhost)) -> Result<()> {
         if u.ratio(1, 4)? {
             let _ = dev.set_fork_from_owner(u.int_in_range(0..=2)?);
         }
-        own(dev.as_raw_fd());
+        own(dev);
         let mut features = 0;
         for bit in [15, 24, 27, 28, 29, 32] {
             features |= u64::from(u.arbitrary::<bool>()?) << bit;
