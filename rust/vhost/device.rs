@@ -293,13 +293,7 @@ impl<E: Endpoint> Device<E> {
         match Queue::set_backend(queue, bound.thread.worker(), mm, open)? {
             Attachment::Same => self.domain.flush(),
             Attachment::None => {}
-            Attachment::Changed(retired) => {
-                let old = retired.reclaim();
-                if old.is_some() {
-                    self.domain.flush();
-                }
-                drop(old);
-            }
+            Attachment::Changed(retired) => drop(retired.reclaim()),
         }
         Ok(())
     }
