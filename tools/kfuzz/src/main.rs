@@ -8,7 +8,6 @@
 
 #![no_main]
 
-mod child;
 mod kcov;
 mod program;
 

@@ -3,13 +3,13 @@
 //! What an input does: requests of two devices on shared taps and eventfds, of one process or of
 //! two, and what a guest does in its memory meanwhile.
 
-use crate::child::Child;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use std::{
     os::fd::{AsRawFd, RawFd},
     time::Duration,
 };
 use vhost_selftests::{
+    child::Child,
     guest::Memory,
     net::{frame, Tap, Wire},
     setup::{BUFFERS, RING_AT},
@@ -18,6 +18,14 @@ use vhost_selftests::{
 
 const DEVICES: usize = 2;
 const STEPS: usize = 120;
+
+/// Whether there was another process, which is no more.
+fn ended(child: Option<Child>) -> bool {
+    child.is_some_and(|child| {
+        child.killed().unwrap_or_else(|what| panic!("{what}"));
+        true
+    })
+}
 /// Rings of this many entries, their parts each on a page.
 const SIZE: u64 = 64;
 const AVAIL: u64 = 0x1000;
@@ -89,7 +97,7 @@ impl Program {
                 return self.step(u, &devs, &own);
             }
             // The one there is goes, with what it owns still running.
-            if child.take().is_none() {
+            if !ended(child.take()) {
                 let len = u.arbitrary_len::<u8>()?.min(200);
                 let part = u.bytes(len)?;
                 child = Some(Child::new(|| {
@@ -97,11 +105,14 @@ impl Program {
                         let _ = dev.set_owner();
                     };
                     self.steps(part, |u| self.step(u, &devs, &own));
+                    loop {
+                        std::thread::park();
+                    }
                 }));
             }
             Ok(())
         });
-        drop(child);
+        ended(child);
         // What is queued is run before a backend goes.
         for dev in &devs {
             for queue in [RX, TX] {

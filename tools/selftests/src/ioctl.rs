@@ -3,6 +3,7 @@
 //! Every ioctl: success, each errno in its order, and nothing changed after a failure.
 
 use crate::{
+    child::Child,
     ensure_eq,
     guest::Memory,
     setup::{Net, Options},
@@ -139,25 +140,9 @@ fn unowned(path: &str) -> Outcome {
     Ok(())
 }
 
-/// Runs `body` in a forked child; its exit status is the number of what went wrong.
-fn in_child(body: impl FnOnce() -> i32) -> i32 {
-    // SAFETY: The child only makes system calls and exits.
-    let pid = unsafe { libc::fork() };
-    assert!(pid >= 0);
-    if pid == 0 {
-        let status = body();
-        // SAFETY: Ends the child.
-        unsafe { libc::_exit(status) };
-    }
-    let mut status = 0;
-    // SAFETY: Our child.
-    unsafe { libc::waitpid(pid, &mut status, 0) };
-    libc::WEXITSTATUS(status)
-}
-
 fn other_process(path: &str) -> Outcome {
     let dev = owned(path);
-    let status = in_child(|| {
+    let child = Child::new(|| {
         for (i, cmd) in (1..).zip(NEED_OWNER) {
             if dev.raw(cmd, BAD) != Err(EPERM) {
                 return i;
@@ -175,7 +160,11 @@ fn other_process(path: &str) -> Outcome {
         }
         0
     });
-    ensure_eq!(status, 0, "step that went wrong in the child");
+    ensure_eq!(
+        child.wait().code(),
+        Some(0),
+        "step that went wrong in the child"
+    );
     ensure_eq!(dev.base(TX), Ok(0), "the owner's own call afterwards");
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 //! A driver in userspace for vhost-net: what the tests and the benchmarks stand on.
 
+pub mod child;
 pub mod guest;
 pub mod mem;
 pub mod net;

@@ -4,6 +4,7 @@
 
 use crate::{
     changes::flood,
+    child::Child,
     ensure,
     guest::Memory,
     net::{frame, Tap},
@@ -76,31 +77,22 @@ fn no_tap_left() -> Outcome {
 }
 
 fn killed(path: &str, child_keeps: bool) -> Outcome {
-    // SAFETY: The child only runs this function's code and is killed.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
+    let owner = Child::new(|| {
         let mem = Memory::new();
         let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
-        if child_keeps {
-            // SAFETY: The child waits and ends.
-            if unsafe { libc::fork() } == 0 {
+        // Killed itself, the owner kills nobody.
+        let _keeps = child_keeps.then(|| {
+            Child::new(|| {
                 std::thread::sleep(Duration::from_secs(2));
                 // Inert, but it answers.
-                let status = i32::from(net.dev.features().is_err());
-                // SAFETY: Ends the child.
-                unsafe { libc::_exit(status) };
-            }
-        }
+                i32::from(net.dev.features().is_err())
+            })
+        });
         flood(&mut net, || true);
-    }
+        0
+    });
     std::thread::sleep(Duration::from_millis(700));
-    let mut status = 0;
-    // SAFETY: Our child.
-    unsafe {
-        libc::kill(pid, libc::SIGKILL);
-        libc::waitpid(pid, &mut status, 0);
-    }
-    ensure!(libc::WIFSIGNALED(status), "the owner ended by itself");
+    owner.killed()?;
     if child_keeps {
         std::thread::sleep(Duration::from_secs(2));
     }

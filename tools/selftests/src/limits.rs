@@ -3,7 +3,8 @@
 //! What a device does where the system gives it nothing more.
 
 use crate::{
-    ensure, ensure_eq,
+    child::Child,
+    ensure,
     guest::Memory,
     lifecycle::no_worker_left,
     net::Tap,
@@ -13,7 +14,10 @@ use crate::{
 };
 use std::{
     fs,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::process::ExitStatusExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -34,22 +38,8 @@ pub fn run(suite: &mut Suite, path: &str) {
 
 /// Runs `body` in a child, which tells by its status.
 fn in_child(body: impl FnOnce() -> std::result::Result<(), u8>) -> std::result::Result<(), String> {
-    // SAFETY: The child runs `body` and exits.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        let status = body().err().unwrap_or(0);
-        // SAFETY: Ends the child without running what the parent is to run.
-        unsafe { libc::_exit(i32::from(status)) };
-    }
-    let mut status = 0;
-    // SAFETY: Our child.
-    unsafe { libc::waitpid(pid, &mut status, 0) };
-    ensure!(
-        libc::WIFEXITED(status),
-        "the child was killed by {}",
-        libc::WTERMSIG(status)
-    );
-    ensure_eq!(libc::WEXITSTATUS(status), 0, "the child's status");
+    let status = Child::new(|| body().err().unwrap_or(0).into()).wait();
+    ensure!(status.success(), "the child ended with {status}");
     Ok(())
 }
 
@@ -181,37 +171,32 @@ impl Drop for Group {
 /// Devices until there is no memory: each says so, or the kernel kills who asks.
 fn no_memory(path: &str) -> Outcome {
     let group = Group::new("6M").map_err(|e| format!("no control group: {e}"))?;
-    // SAFETY: The child runs what follows and exits.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
+    let status = Child::new(|| {
         let _ = fs::write(group.0.join("cgroup.procs"), "0");
         let mem = Memory::new();
         let mut held = Vec::new();
-        let status = loop {
+        loop {
             let Ok(dev) = Vhost::open_with(path, 0) else {
-                break 0;
+                return 0;
             };
             if dev.set_owner().is_err() {
-                break 0;
+                return 0;
             }
             let big = dev
                 .set_num(TX, 32768)
                 .and_then(|()| dev.set_num(RX, 32768))
                 .and_then(|()| dev.set_mem_table(&mem.regions(), 0));
             if big.is_err() {
-                break 0;
+                return 0;
             }
             held.push(dev);
-        };
-        // SAFETY: Ends the child.
-        unsafe { libc::_exit(status) };
-    }
-    let mut status = 0;
-    // SAFETY: Our child.
-    unsafe { libc::waitpid(pid, &mut status, 0) };
-    let killed = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL;
-    let refused = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
-    ensure!(killed || refused, "the child ended with {status:#x}");
+        }
+    })
+    .wait();
+    ensure!(
+        status.success() || status.signal() == Some(libc::SIGKILL),
+        "the child ended with {status}"
+    );
     no_worker_left()?;
     let mem = Memory::new();
     Net::start(path, &mem, Options::new(F_VERSION_1)).check_tx(1)

@@ -21,7 +21,7 @@ mod waits;
 
 use clap::{Parser, ValueEnum};
 use std::{process::ExitCode, sync::atomic::Ordering, time::Duration};
-use vhost_selftests::{diag, ensure, ensure_eq, guest, net, setup, tap, tap::Suite, vhost};
+use vhost_selftests::{child, diag, ensure, ensure_eq, guest, net, setup, tap, tap::Suite, vhost};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Which {

@@ -4,6 +4,7 @@
 //! outcome is right or wrong but that the kernel has nothing to say, and that all works after.
 
 use crate::{
+    child::Child,
     diag, ensure,
     guest::{Memory, DESC_WRITE},
     lifecycle::no_worker_left,
@@ -279,36 +280,29 @@ fn processes(path: &str, time: Duration, seed: u64) -> Outcome {
     let end = Instant::now() + time;
     let mut children = 0u64;
     while Instant::now() < end {
-        let pids: Vec<i32> = (0..3)
+        let running: Vec<Child> = (0..3)
             .map(|i| child(&place, path, seed ^ (children + i), &mut dice))
             .collect();
-        children += pids.len() as u64;
+        children += running.len() as u64;
         place.storm(seed + children, Duration::from_millis(20 + dice.below(150)));
-        for pid in pids {
-            let mut status = 0;
-            // SAFETY: Our child.
-            unsafe {
-                libc::kill(pid, libc::SIGKILL);
-                libc::waitpid(pid, &mut status, 0);
-            }
-            ensure!(
-                libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL,
-                "a child ended with {status:#x}"
-            );
-        }
+        running.into_iter().try_for_each(Child::killed)?;
     }
     diag!("{children} children");
     ensure!(children >= 6, "only {children} children");
     Ok(())
 }
 
-fn child(place: &Place, path: &str, seed: u64, dice: &mut Dice) -> i32 {
+fn child(place: &Place, path: &str, seed: u64, dice: &mut Dice) -> Child {
     let kind = dice.below(4);
-    // SAFETY: The child runs what follows, and is killed.
-    let pid = unsafe { libc::fork() };
-    if pid != 0 {
-        return pid;
-    }
+    Child::new(|| {
+        live(place, path, seed, kind);
+        loop {
+            std::thread::sleep(Duration::from_secs(60));
+        }
+    })
+}
+
+fn live(place: &Place, path: &str, seed: u64, kind: u64) {
     match kind {
         // Its own devices in threads, which die with it.
         0 | 1 => {
@@ -336,8 +330,5 @@ fn child(place: &Place, path: &str, seed: u64, dice: &mut Dice) -> i32 {
             }
         }
         _ => place.storm(seed, Duration::from_secs(60)),
-    }
-    loop {
-        std::thread::sleep(Duration::from_secs(60));
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::{
     changes::flood,
+    child::Child,
     ensure, ensure_eq,
     guest::{Memory, GPA},
     lifecycle::no_worker_left,
@@ -84,9 +85,7 @@ fn passed(path: &str) -> Outcome {
     let ret = unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, pair.as_mut_ptr()) };
     ensure_eq!(ret, 0, "socketpair");
     // The receiver is forked before there is a device, so that it gets it only this way.
-    // SAFETY: The child makes system calls and exits.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
+    let receiver = Child::new(|| {
         let fd = recv_fd(pair[1]);
         let mut state = VringState { index: 0, num: 0 };
         let at = std::ptr::from_mut(&mut state);
@@ -97,26 +96,21 @@ fn passed(path: &str) -> Outcome {
         let at = std::ptr::from_mut(&mut features);
         // SAFETY: As above.
         let allowed = unsafe { libc::ioctl(fd, GET_FEATURES as _, at) } == 0;
-        // SAFETY: Ends the child.
-        unsafe { libc::_exit(i32::from(!refused) | (i32::from(!allowed) << 1)) };
-    }
+        i32::from(!refused) | (i32::from(!allowed) << 1)
+    });
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
     ensure!(
         send_fd(pair[0], net.dev.as_raw_fd()),
         "the file was not sent"
     );
-    let mut status = 0;
-    // SAFETY: Our child.
-    unsafe { libc::waitpid(pid, &mut status, 0) };
-    ensure_eq!(status, 0, "what went wrong in the receiver");
+    let status = receiver.wait();
+    ensure_eq!(status.code(), Some(0), "what went wrong in the receiver");
     net.check_tx(1)
 }
 
 fn executes(path: &str) -> Outcome {
-    // SAFETY: The child becomes another program.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
+    let program = Child::new(|| {
         let mem = Memory::new();
         let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
         let end = Instant::now() + Duration::from_millis(300);
@@ -125,15 +119,10 @@ fn executes(path: &str) -> Outcome {
         flood(&mut net, || Instant::now() < end);
         let args = [c"sleep".as_ptr(), c"1".as_ptr(), std::ptr::null()];
         // SAFETY: Terminated strings and list.
-        unsafe {
-            libc::execv(c"/bin/sleep".as_ptr(), args.as_ptr());
-            libc::_exit(1);
-        }
-    }
-    let mut status = 0;
-    // SAFETY: Our child.
-    unsafe { libc::waitpid(pid, &mut status, 0) };
-    ensure_eq!(status, 0, "status of the program");
+        unsafe { libc::execv(c"/bin/sleep".as_ptr(), args.as_ptr()) };
+        1
+    });
+    ensure_eq!(program.wait().code(), Some(0), "status of the program");
     no_worker_left()
 }
 

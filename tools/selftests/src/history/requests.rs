@@ -4,6 +4,7 @@
 
 use super::err;
 use crate::{
+    child::Child,
     diag, ensure, ensure_eq,
     guest::Memory,
     lifecycle::no_worker_left,
@@ -125,29 +126,24 @@ pub(super) fn kicked_and_killed(path: &str) -> Outcome {
         let kick = EventFd::new();
         // The device and what it waits for outlive the owner, and so its worker.
         let dev = Vhost::open(path);
-        // SAFETY: The child only runs what follows and is killed.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
+        let owner = Child::new(|| {
             let mem = Memory::new();
             let copy = dev.try_clone().unwrap_or_else(|e| panic!("dup: {e:?}"));
             let net = Net::start_with(copy, &mem, Options::new(F_VERSION_1), false);
             let _ = net.dev.set_kick(TX, kick.as_raw_fd());
             std::thread::sleep(Duration::from_secs(10));
-        }
+            0
+        });
         let end = Instant::now() + Duration::from_millis(600);
         let mut killed = false;
         while Instant::now() < end {
             kick.signal(1);
             if !killed && end - Instant::now() < Duration::from_millis(200) {
                 killed = true;
-                // SAFETY: Our child.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
+                owner.kill();
             }
         }
-        let mut status = 0;
-        // SAFETY: Our child.
-        unsafe { libc::waitpid(pid, &mut status, 0) };
-        ensure!(libc::WIFSIGNALED(status), "the owner ended by itself");
+        owner.killed()?;
         // Long enough for the memory of its tasks to be reused.
         let end = Instant::now() + Duration::from_millis(400);
         while Instant::now() < end {
