@@ -3,13 +3,9 @@
 #
 # In the test machine: cases of a suite, as TAP.
 
-# slow: whether the kernel looks for mistakes, and takes several times as long for it.
-slow() { case $(uname -r) in *-debug | *-kcsan) ;; *) false ;; esac; }
-
-count=0 failed=0
-
 # suite NAME: begins one.
 suite() {
+	count=0 failed=0
 	echo "TAP version 13"
 	echo "# suite $1"
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Machines that run suites, and what came of all of them.
+# What is run at the same time, mostly machines, and what came of all of it.
 # shellcheck disable=SC2154 # from common.sh and tap.sh
 
 logs=$VNR_CACHE/logs
@@ -9,20 +9,27 @@ broken=$logs/broken
 mkdir -p "$logs"
 rm -f "$broken"
 
+# part NAME COMMAND...: what it prints goes to a log.
+part() {
+	local name=$1
+	shift
+	say "$name ..."
+	if "$@" >"$logs/$name" 2>&1; then
+		say "$name: has come to its end"
+	else
+		# Also when every case has passed: a machine's kernel may say otherwise.
+		echo "$name" >>"$broken"
+		say "$name: has failed"
+	fi
+}
+
 # machine NAME SUITE OPTION...: boots one and runs scripts/suites/SUITE in it, which may
 # have arguments.
 machine() {
 	local name=$1 suite
 	read -ra suite <<<"$2"
 	shift 2
-	say "machine $name ..."
-	if "$repo/scripts/vm" "$@" "$name" "$srcdir/scripts/suites/${suite[0]}" "${suite[@]:1}" >"$logs/$name" 2>&1; then
-		say "machine $name: has come to its end"
-	else
-		# Also when every case has passed: the kernel's log may say otherwise.
-		echo "$name" >>"$broken"
-		say "machine $name: has failed"
-	fi
+	part "$name" "$repo/scripts/vm" "$@" "$name" "$srcdir/scripts/suites/${suite[0]}" "${suite[@]:1}"
 }
 
 # prepare: everything that machines run, for KERNEL.
@@ -34,7 +41,7 @@ prepare() {
 	step "prepare the guest" "$repo/scripts/guest/image"
 }
 
-# conclude: prints what failed, and the line that counts. A machine that failed as a
+# conclude: prints what failed, and the line that counts. What failed as a
 # whole counts, whatever its cases say.
 conclude() {
 	local name

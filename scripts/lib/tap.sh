@@ -5,6 +5,20 @@
 
 passed=0 failed=0 skipped=0
 
+# add NAME PASSED FAILED SKIPPED [REMARK]
+add() {
+	printf '%-28s %4d passed, %d failed, %d skipped  %s\n' "$1" "$2" "$3" "$4" "${5-}"
+	passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
+}
+
+# cargo_count FILE NAME: adds up what cargo test says; without a word it has failed.
+cargo_count() {
+	local ok bad skip
+	read -r ok bad skip < <(awk '/^test result: / { said = 1; ok += $4; bad += $6; skip += $8 }
+		END { print ok + 0, bad + !said, skip + 0 }' "$1")
+	add "$2" "$ok" "$bad" "$skip"
+}
+
 # tap_count FILE SUITE...: adds up the cases of those suites, each of which must be
 # in FILE with a plan that its cases agree with; what is not there has failed. Lists
 # what is not applicable yet, which counts as nothing.
@@ -27,10 +41,9 @@ tap_count() {
 				else print ok, bad, skip, "";
 			}')
 		read -r ok bad skip what <<<"$line"
-		printf '%-28s %4d passed, %d failed, %d skipped  %s\n' "$suite" "$ok" "$bad" "$skip" "$what"
+		add "$suite" "$ok" "$bad" "$skip" "$what"
 		tr -d '\r' <"$file" | awk -v want="# suite $suite" '
 			/^# suite / { here = ($0 == want) }
 			here && /^# not applicable yet: / { print "  " substr($0, 3) }'
-		passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
 	done
 }
