@@ -18,14 +18,6 @@ use vhost_selftests::{
 
 const DEVICES: usize = 2;
 const STEPS: usize = 120;
-
-/// Whether there was another process, which is no more.
-fn ended(child: Option<Child>) -> bool {
-    child.is_some_and(|child| {
-        child.killed().unwrap_or_else(|what| panic!("{what}"));
-        true
-    })
-}
 /// Rings of this many entries, their parts each on a page.
 const SIZE: u64 = 64;
 const AVAIL: u64 = 0x1000;
@@ -54,6 +46,14 @@ const REQUESTS: [u64; 20] = [
     0x8004_AF08,
     0x4008_AF7F,
 ];
+
+/// Whether there was another process, which is no more.
+fn ended(child: Option<Child>) -> bool {
+    child.is_some_and(|child| {
+        child.killed().unwrap_or_else(|what| panic!("{what}"));
+        true
+    })
+}
 
 /// What outlives an input.
 pub struct Program {

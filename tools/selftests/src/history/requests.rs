@@ -14,7 +14,7 @@ use crate::{
     vhost::*,
 };
 use std::{
-    os::fd::AsRawFd,
+    os::{fd::AsRawFd, unix::process::ExitStatusExt},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -143,7 +143,8 @@ pub(super) fn kicked_and_killed(path: &str) -> Outcome {
                 owner.kill();
             }
         }
-        owner.killed()?;
+        let ended = owner.wait();
+        ensure!(ended.signal().is_some(), "the owner ended by itself");
         // Long enough for the memory of its tasks to be reused.
         let end = Instant::now() + Duration::from_millis(400);
         while Instant::now() < end {
