@@ -8,6 +8,7 @@
 
 use core::{
     ffi::c_void,
+    mem::MaybeUninit,
     ptr::{
         null_mut,
         NonNull, //
@@ -275,12 +276,13 @@ fn user_iter(
 }
 
 /// A message that does not wait, still without data. `control` is what `msg_control` points to.
+#[inline]
 fn message(control: *mut c_void, len: usize) -> ffi::msghdr {
-    let mut msg = ffi::msghdr {
-        msg_flags: ffi::VNR_MSG_DONTWAIT,
-        msg_controllen: len,
-        ..Default::default()
-    };
+    // `Default` of `bindings` is a function call and a copy for each packet.
+    // SAFETY: Integers, raw pointers and functions that may be missing: zeroes are valid for all.
+    let mut msg: ffi::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    msg.msg_flags = ffi::VNR_MSG_DONTWAIT;
+    msg.msg_controllen = len;
     msg.__bindgen_anon_1.msg_control = control;
     msg
 }
