@@ -10,12 +10,13 @@
 KERNEL ?= 7.3.4+deb13-cloud-amd64
 export KERNEL
 
-.PHONY: run test test-debug shell lint bench modules install doc setup clean help
+.PHONY: run test test-debug test-kcsan shell lint bench modules install doc setup clean help
 
 help:
 	@echo 'make run          set up, build, boot, and let a guest use the module'
 	@echo 'make test         all tests; the last line counts'
 	@echo 'make test-debug   the tests and more on a kernel that looks for mistakes'
+	@echo 'make test-kcsan   some of them on a kernel that looks for data races'
 	@echo 'make shell        a shell in the machine, with the module loaded'
 	@echo 'make lint         formatting, warnings, layers, style'
 	@echo 'make bench        side by side with the C module'
@@ -38,6 +39,9 @@ test:
 
 test-debug:
 	@scripts/test-debug
+
+test-kcsan:
+	@scripts/test-kcsan
 
 shell: setup
 	@scripts/build

@@ -23,3 +23,14 @@ make_module() {
 	shift
 	in_tree make -C "$(kernel_build)" M="$dir" KERNELRELEASE="$KERNEL" "$(compiler)" "$@"
 }
+
+# watched_accesses: flags by which rustc tells KCSAN of each access of the module, as
+# clang does for C. For itself it would only do so with a target that names the sanitizer.
+watched_accesses() {
+	local passed="-Cpasses=tsan" option
+	for option in force-attribute=sanitize_thread tsan-distinguish-volatile=1 \
+		tsan-compound-read-before-write=1; do
+		passed+=" -Cllvm-args=-$option"
+	done
+	echo "$passed"
+}
