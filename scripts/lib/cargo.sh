@@ -2,9 +2,12 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # from common.sh
 
+# libFuzzer as the compiler's package has it: to compile it anew takes a minute.
+libfuzzer=/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.fuzzer-x86_64.a
+
 # tools_cargo ARGUMENT...: cargo of the tree, on the workspace of the tools.
 tools_cargo() {
 	sync_sources
-	in_tree env CARGO_HOME=/srv/cargo CARGO_TARGET_DIR="$target" \
+	in_tree env CARGO_HOME=/srv/cargo CARGO_TARGET_DIR="$target" CUSTOM_LIBFUZZER_PATH=$libfuzzer \
 		sh -c 'cd "$1"; shift; exec cargo "$@"' cargo "$srcdir/tools" "$@"
 }
