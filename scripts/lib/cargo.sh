@@ -5,9 +5,11 @@
 # libFuzzer as the compiler's package has it: to compile it anew takes a minute.
 libfuzzer=/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.fuzzer-x86_64.a
 
-# tools_cargo ARGUMENT...: cargo of the tree, on the workspace of the tools.
+# tools_cargo ARGUMENT...: cargo of the tree, on the workspace of the tools, with the
+# compiler's flags of the caller's, if any (rustflags).
 tools_cargo() {
 	sync_sources
 	in_tree env CARGO_HOME=/srv/cargo CARGO_TARGET_DIR="$target" CUSTOM_LIBFUZZER_PATH=$libfuzzer \
+		RUSTFLAGS="${rustflags-}" \
 		sh -c 'cd "$1"; shift; exec cargo "$@"' cargo "$srcdir/tools" "$@"
 }
