@@ -2,8 +2,8 @@
 
 //! The kernel, as safe types.
 //!
-//! The only place with `unsafe` code. Each file is written as if it were to become part of the
-//! `kernel` crate, knows the kernel's mechanisms, and nothing of virtio.
+//! The only place where the compiler takes our word (`unsafe_code`). Each file is written as if it
+//! were to become part of the `kernel` crate, knows the kernel's mechanisms, and nothing of virtio.
 
 pub(crate) mod batch;
 pub(crate) mod chardev;

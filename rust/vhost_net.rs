@@ -4,7 +4,7 @@
 //!
 //! Layers, of which each may use those below it and never one above: `net` knows sockets and what
 //! a packet is, `vhost` knows rings and who set them up, `kapi` knows the kernel and is the only
-//! one with `unsafe` code. `stats` is a leaf. See Documentation/architecture.
+//! one where `unsafe_code` is allowed. `stats` is a leaf. See Documentation/architecture.
 
 mod kapi;
 #[forbid(unsafe_code)]
