@@ -31,21 +31,29 @@ kvm_works() {
 # kernel_reports LOG: prints what it finds of reports; fails when there is none.
 kernel_reports() {
 	not_our_doing "$1" |
-		grep -nE -A40 'WARNING: |BUG: |Oops|Call Trace|KASAN|KCSAN|UBSAN|kmemleak: [1-9]|unreferenced object|rcu.*(stall|detected)|blocked for more than|possible (circular|recursive) locking|inconsistent lock state|suspicious RCU|general protection|refcount_t:|list_(add|del) corruption|rust_kernel: panicked|Objects remaining'
+		grep -nE -A40 'WARNING: |BUG: |Oops|Call Trace|KASAN|KCSAN|UBSAN|kmemleak: [1-9]|unreferenced object|rcu.*(stall|detected)|blocked for more than|possible (circular|recursive) locking|inconsistent lock state|suspicious RCU|general protection|refcount_t:|list_(add|del) corruption|rust_kernel: panicked|Objects remaining|unregister_netdevice: waiting for|ODEBUG'
 }
 
 # not_our_doing LOG: the log without two kinds of report. That the kernel kills a test
 # which asks for more than its control group has is the test's own doing. And a data race
 # in which neither access is the module's, or of a function that the module called, is the
-# stock kernel's; it is left out unless something else was reported in the midst of it.
+# stock kernel's. Either is kept if something else was reported in the midst of it.
 not_our_doing() {
-	awk '/vhost-selftests invoked oom-killer/ { end = "Memory cgroup out of memory: Killed process"; keep = 0 }
-		/BUG: KCSAN: / && end == "" { end = "=========="; keep = depth = 0; race = NR }
+	awk '/vhost-selftests invoked oom-killer/ && end == "" { end = "Memory cgroup out of memory: Killed process"; began = NR }
+		/BUG: KCSAN: / && end == "" { end = "=========="; depth = 0; race = began = NR }
 		end == "" { print; next }
 		{ held = held $0 "\n"; depth++ }
 		/ (to|of|in) 0x.* by (task|interrupt)/ { depth = 0 }
 		race && depth <= 2 && /\[vhost_net/ { keep = 1 }
-		race && NR > race && /WARNING: |BUG: |Oops/ { keep = 1 }
-		$0 ~ end { if (keep) printf "%s", held; end = held = ""; race = 0 }
+		NR > began && /WARNING: |BUG: |Oops|unreferenced object|unregister_netdevice/ { keep = 1 }
+		$0 ~ end { if (keep) printf "%s", held; end = held = ""; race = keep = 0 }
 		END { printf "%s", held }' "$1"
+}
+
+# stock_races LOG: how many data races are the stock kernel's own.
+stock_races() {
+	local all ours
+	all=$(grep -c 'BUG: KCSAN: ' "$1" || true)
+	ours=$(not_our_doing "$1" | grep -c 'BUG: KCSAN: ' || true)
+	echo $((all - ours))
 }

@@ -6,8 +6,9 @@
 
 logs=$VNR_CACHE/logs
 broken=$logs/broken
+machines=$logs/machines
 mkdir -p "$logs"
-rm -f "$broken"
+rm -f "$broken" "$machines"
 
 # part NAME COMMAND...: what it prints goes to a log.
 part() {
@@ -29,6 +30,7 @@ machine() {
 	local name=$1 suite
 	read -ra suite <<<"$2"
 	shift 2
+	echo "$name" >>"$machines"
 	part "$name" "$repo/scripts/vm" "$@" "$name" "$srcdir/scripts/suites/${suite[0]}" "${suite[@]:1}"
 }
 
@@ -41,6 +43,35 @@ prepare() {
 	step "prepare the guest" "$repo/scripts/guest/image"
 }
 
+# prepare_checked KIND: the same for the built kernel of that KIND (debug, kcsan), where
+# everything takes longer. The guests stay stock.
+prepare_checked() {
+	"$repo/scripts/setup"
+	export STOCK=$KERNEL KERNEL
+	KERNEL=$(source_version)-$1
+	prepare
+	export VNR_VM_TIMEOUT=${VNR_VM_TIMEOUT:-1800}
+}
+
+# count_debug NAME: the suites of scripts/suites/debug, which machine NAME has run.
+count_debug() {
+	local selftests=(ioctl data hostile lifecycle history)
+	tap_count "$logs/$1" module "${selftests[@]/%/ (rust)}" "dpdk (rust)" "storm (rust)" removal
+}
+
+# count_reports: of the kernel of each machine. A machine with one has failed as a whole.
+count_reports() {
+	local name reports
+	while read -r name; do
+		reports=unknown
+		if [ -e "$tree/srv/run/$name/reports" ]; then
+			# Those lines; others are what stands behind them.
+			reports=$(grep -cE '^[0-9]+:' "$tree/srv/run/$name/reports" || true)
+		fi
+		printf 'machine %-20s reports of its kernel: %s\n' "$name" "$reports"
+	done <"$machines"
+}
+
 # conclude: prints what failed, and the line that counts. What failed as a
 # whole counts, whatever its cases say.
 conclude() {
@@ -51,6 +82,7 @@ conclude() {
 		done <"$broken"
 		[ "$failed" -gt 0 ] || failed=1
 	fi
+	count_reports
 	say "logs: $logs"
 	echo "$passed passed, $failed failed, $skipped skipped"
 	[ "$failed" -eq 0 ]

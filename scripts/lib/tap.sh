@@ -44,6 +44,7 @@ tap_count() {
 		add "$suite" "$ok" "$bad" "$skip" "$what"
 		tr -d '\r' <"$file" | awk -v want="# suite $suite" '
 			/^# suite / { here = ($0 == want) }
-			here && /^# not applicable yet: / { print "  " substr($0, 3) }'
+			here && /^# not applicable yet: / { print "  " substr($0, 3) }
+			here && sub(/^ok [0-9]+ - /, "") && / # C / { print "  " $0 }'
 	done
 }

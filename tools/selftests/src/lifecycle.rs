@@ -14,7 +14,8 @@ use crate::{
 };
 use std::{
     fs,
-    os::fd::AsRawFd,
+    io::{Read, Write},
+    os::{fd::AsRawFd, unix::net::UnixStream},
     time::{Duration, Instant},
 };
 
@@ -77,6 +78,7 @@ fn no_tap_left() -> Outcome {
 }
 
 fn killed(path: &str, child_keeps: bool) -> Outcome {
+    let (mut answer, says) = UnixStream::pair().expect("socket pair");
     let owner = Child::new(|| {
         let mem = Memory::new();
         let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
@@ -85,7 +87,8 @@ fn killed(path: &str, child_keeps: bool) -> Outcome {
             Child::new(|| {
                 std::thread::sleep(Duration::from_secs(2));
                 // Inert, but it answers.
-                i32::from(net.dev.features().is_err())
+                let answers = net.dev.features().is_ok();
+                i32::from((&says).write_all(&[u8::from(answers)]).is_err())
             })
         });
         flood(&mut net, || true);
@@ -93,9 +96,11 @@ fn killed(path: &str, child_keeps: bool) -> Outcome {
     });
     std::thread::sleep(Duration::from_millis(700));
     owner.killed()?;
-    if child_keeps {
-        std::thread::sleep(Duration::from_secs(2));
-    }
+    drop(says);
+    let mut said = Vec::new();
+    answer.read_to_end(&mut said).expect("answer");
+    let expected: &[u8] = if child_keeps { &[1] } else { &[] };
+    ensure!(said == expected, "who kept the file said {said:?}");
     no_worker_left()
 }
 

@@ -211,16 +211,20 @@ impl<'m> Net<'m> {
     }
 }
 
-/// The run time of this process's vhost workers, as the scheduler accounts it.
+/// The run time of this process's vhost workers, as the scheduler accounts it. There must be
+/// one: nothing that spends no time would pass for one that waits.
 pub fn worker_time() -> Duration {
-    let mut total = 0;
+    let mut times = Vec::new();
     for entry in fs::read_dir("/proc/self/task").expect("tasks").flatten() {
+        // Any thread may have gone meanwhile.
         let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
         if is_worker(&comm) {
-            total += first_number(&fs::read_to_string(entry.path().join("schedstat")));
+            let stat = fs::read_to_string(entry.path().join("schedstat")).expect("schedstat");
+            times.push(first_number(&stat));
         }
     }
-    Duration::from_nanos(total)
+    assert!(!times.is_empty(), "there is no worker");
+    Duration::from_nanos(times.iter().sum())
 }
 
 /// Whether a thread of that name is a vhost worker: named after the thread that made it.
@@ -230,12 +234,9 @@ pub fn is_worker(comm: &str) -> bool {
         .is_some_and(|id| id.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn first_number(text: &std::io::Result<String>) -> u64 {
-    text.as_ref()
-        .ok()
-        .and_then(|s| s.split_whitespace().next())
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(0)
+fn first_number(text: &str) -> u64 {
+    let first = text.split_whitespace().next();
+    first.and_then(|s| s.parse().ok()).expect("a number")
 }
 
 /// For how long a worker is watched.
