@@ -8,10 +8,42 @@ mod request;
 mod table;
 mod used;
 
+use arbitrary::{
+    Result,
+    Unstructured, //
+};
+
 pub use chain::run as chain;
 pub use request::run as request;
 pub use table::run as table;
 pub use used::run as used;
+
+/// Where x86-64 ends user space, with four levels of page tables.
+const USER_END: u64 = 0x7fff_ffff_f000;
+
+/// As many addresses as there are.
+const ADDRESSES: u128 = 1 << 64;
+
+/// The little endian number in the `len` bytes from `at` on.
+fn number(bytes: &[u8], at: usize, len: usize) -> u128 {
+    let high_first = bytes[at..at + len].iter().rev();
+    high_first.fold(0, |number, byte| number * 256 + u128::from(*byte))
+}
+
+/// Whether these bytes are all below `end`; nothing wraps here.
+fn below(end: u64, at: u128, len: u128) -> bool {
+    at + len <= u128::from(end)
+}
+
+/// An address: any, or one close to where something ends.
+fn address(u: &mut Unstructured<'_>, end: u64) -> Result<u64> {
+    let any: u64 = u.arbitrary()?;
+    Ok(match u.int_in_range(0..=3)? {
+        0 => any,
+        1 => any % 0x1000,
+        _ => end.wrapping_sub(any % 0x10_0000),
+    })
+}
 
 /// What has been found once is not forgotten.
 #[cfg(test)]

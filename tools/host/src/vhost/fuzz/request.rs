@@ -1,19 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Arguments of requests, and what is settled with them: features, sizes and places of rings.
+//!
+//! Where the fields are is taken from the text of `linux/vhost.h`, and where the parts of a ring
+//! are from VIRTIO 1.3, 2.7, in sums that cannot overflow.
+
+use std::cell::RefCell;
 
 use arbitrary::{
     Result,
     Unstructured, //
 };
 
-use crate::vhost::{
-    features::Negotiated,
-    layout::Layout,
-    uapi::{
-        VringAddr,
-        VringFile,
-        VringState, //
+use super::{
+    address,
+    below,
+    number,
+    ADDRESSES,
+    USER_END, //
+};
+use crate::{
+    prelude::{
+        EINVAL,
+        EOPNOTSUPP, //
+    },
+    vhost::{
+        features::Negotiated,
+        layout::Layout,
+        uapi::{
+            MemoryHeader,
+            MemoryRegion,
+            VringAddr,
+            VringFile,
+            VringState, //
+        },
     },
 };
 
@@ -22,59 +42,171 @@ pub fn run(data: &[u8]) {
 }
 
 fn requests(u: &mut Unstructured<'_>) -> Result<()> {
-    let bytes: [u8; VringState::SIZE] = u.arbitrary()?;
-    assert_eq!(VringState::from_bytes(&bytes).to_bytes(), bytes);
-    let file = VringFile::from_bytes(&bytes);
-    assert_eq!(file.fd.to_ne_bytes(), bytes[4..]);
-
+    records(&u.arbitrary()?, &u.arbitrary()?);
     let mut layout = Layout::UNSET;
     while !u.is_empty() {
-        let num = if u.ratio(1, 4)? {
-            u.arbitrary()?
+        layout = sized(u, layout)?;
+        let bytes = places(u)?;
+        let addr = addr(&bytes);
+        let expected = if addr.flags != 0 {
+            Err(EOPNOTSUPP)
+        } else if addr.avail % 2 != 0 || addr.used % 4 != 0 || addr.log_guest_addr % 4 != 0 {
+            // The descriptors may be anywhere: that is how it has always been.
+            Err(EINVAL)
         } else {
-            1 << u.int_in_range(0..=16)?
+            Ok(Parts::new(layout.size(), &bytes))
         };
-        match layout.with_size(num) {
-            Ok(new) => {
-                assert!(num.is_power_of_two() && num <= 0x8000, "{num}");
-                assert_eq!(u32::from(new.size()), num);
-                layout = new;
-            }
-            Err(_) => assert!(!num.is_power_of_two() || num > 0x8000, "{num}"),
-        }
-        let addr = VringAddr::from_bytes(&u.arbitrary()?);
-        // The descriptors may be anywhere: that is how it has always been.
-        let aligned = addr.avail % 2 == 0 && addr.used % 4 == 0 && addr.log_guest_addr % 4 == 0;
-        match layout.with_addr(&addr) {
-            Ok(new) => {
-                assert!(aligned && addr.flags == 0);
-                check_parts(new, &addr, u.arbitrary()?);
-            }
-            Err(_) => assert!(!aligned || addr.flags != 0),
+        match (layout.with_addr(&addr), expected) {
+            (Ok(new), Ok(parts)) => check_parts(u, new, &parts)?,
+            (Err(got), Err(expected)) => assert_eq!(got, expected, "{addr:x?}"),
+            (got, _) => panic!("{got:?} for {addr:x?}"),
         }
     }
     Ok(())
 }
 
-/// Every entry is in the part that was looked at.
-fn check_parts(layout: Layout, addr: &VringAddr, features: u64) {
-    let size = u64::from(layout.size());
-    let parts = std::cell::RefCell::new(Vec::new());
-    let ok = layout.parts_ok(Negotiated::new(features), |at, len| {
-        parts.borrow_mut().push((at, len));
-        at.checked_add(len).is_some()
-    });
-    if !ok || size == 0 {
-        return;
+/// Each record of eight bytes, and a region.
+fn records(small: &[u8; 8], region: &[u8; MemoryRegion::SIZE]) {
+    let (low, high) = (number(small, 0, 4), number(small, 4, 4));
+    let state = VringState::from_bytes(small);
+    assert_eq!((state.index.into(), state.num.into()), (low, high));
+    assert_eq!(state.to_bytes(), *small);
+    let file = VringFile::from_bytes(small);
+    let negative = i128::from(file.fd < 0) << 32;
+    assert_eq!(u128::from(file.index), low);
+    assert_eq!(i128::from(file.fd) + negative, high as i128);
+    let head = MemoryHeader::from_bytes(small);
+    assert_eq!((head.nregions.into(), head.padding.into()), (low, high));
+    // The last field, flags, means nothing.
+    let MemoryRegion { gpa, size, uaddr } = MemoryRegion::from_bytes(region);
+    for (nth, field) in [gpa, size, uaddr].into_iter().enumerate() {
+        assert_eq!(u128::from(field), number(region, 8 * nth, 8), "{region:x?}");
     }
-    let inside = |at: usize, len: u64| {
-        parts
-            .borrow()
-            .iter()
-            .any(|&(from, room)| at as u64 >= from && at as u64 + len <= from + room)
+}
+
+/// The record of VHOST_SET_VRING_ADDR in these bytes.
+fn addr(bytes: &[u8; VringAddr::SIZE]) -> VringAddr {
+    let addr = VringAddr::from_bytes(bytes);
+    let fields = [
+        (u64::from(addr.index), 0, 4),
+        (u64::from(addr.flags), 4, 4),
+        (addr.desc, 8, 8),
+        (addr.used, 16, 8),
+        (addr.avail, 24, 8),
+        (addr.log_guest_addr, 32, 8),
+    ];
+    for (field, at, len) in fields {
+        assert_eq!(
+            u128::from(field),
+            number(bytes, at, len),
+            "{at} of {bytes:x?}"
+        );
+    }
+    addr
+}
+
+/// Such a record, in most cases without a flag and aligned, and close to the end of something.
+fn places(u: &mut Unstructured<'_>) -> Result<[u8; VringAddr::SIZE]> {
+    let mut bytes: [u8; VringAddr::SIZE] = u.arbitrary()?;
+    if u.ratio(7, 8)? {
+        bytes[4..8].fill(0);
+    }
+    for field in bytes[8..].chunks_exact_mut(8) {
+        let align = if u.ratio(1, 16)? { 1 } else { 4 };
+        let place = address(u, USER_END)? / align * align;
+        field.copy_from_slice(&place.to_le_bytes());
+    }
+    Ok(bytes)
+}
+
+/// VHOST_SET_VRING_NUM.
+fn sized(u: &mut Unstructured<'_>, layout: Layout) -> Result<Layout> {
+    let num = match u.int_in_range(0..=3)? {
+        0 => u.arbitrary()?,
+        _ => 1u32 << u.int_in_range(0..=16)?,
     };
-    for index in [0, (size - 1) as u16] {
-        assert!(inside(layout.desc(index), 16), "{addr:?}");
-        assert!(inside(layout.used_entry(index), 8), "{addr:?}");
+    // Each size that there is.
+    let good = (0..16).any(|bit| num == 1 << bit);
+    match layout.with_size(num) {
+        Ok(new) => {
+            assert!(good, "{num}");
+            assert_eq!(u32::from(new.size()), num);
+            Ok(new)
+        }
+        Err(e) => {
+            assert!(!good && e == EINVAL, "{num}: {e:?}");
+            Ok(layout)
+        }
     }
+}
+
+/// Where the parts of a ring begin, and how many entries it has.
+struct Parts {
+    size: u128,
+    desc: u128,
+    avail: u128,
+    used: u128,
+}
+
+impl Parts {
+    fn new(size: u16, bytes: &[u8; VringAddr::SIZE]) -> Self {
+        Self {
+            size: size.into(),
+            desc: number(bytes, 8, 8),
+            avail: number(bytes, 24, 8),
+            used: number(bytes, 16, 8),
+        }
+    }
+
+    /// First address and length of each; behind both rings there is an index if that was
+    /// negotiated.
+    fn ranges(&self, event_idx: bool) -> [(u128, u128); 3] {
+        let event = if event_idx { 2 } else { 0 };
+        [
+            (self.desc, 16 * self.size),
+            (self.avail, 4 + 2 * self.size + event),
+            (self.used, 4 + 8 * self.size + event),
+        ]
+    }
+}
+
+/// All parts are looked at, as long as they are, and every access is to one of them.
+fn check_parts(u: &mut Unstructured<'_>, layout: Layout, parts: &Parts) -> Result<()> {
+    let features: u64 = u.arbitrary()?;
+    let event_idx = (features >> 29) & 1 == 1;
+    let end = address(u, USER_END)?;
+    let asked = RefCell::new(Vec::new());
+    let got = layout.parts_ok(Negotiated::new(features), |at, len| {
+        let range = (u128::from(at), u128::from(len));
+        asked.borrow_mut().push(range);
+        below(end, range.0, range.1)
+    });
+    let ranges = parts.ranges(event_idx);
+    let expected = ranges.iter().all(|&(at, len)| below(end, at, len));
+    assert_eq!(got, expected, "{ranges:x?} and user space up to {end:x}");
+    let asked = asked.into_inner();
+    assert!(!got || ranges.iter().all(|range| asked.contains(range)));
+
+    let [desc, avail, used] = ranges;
+    let at: u16 = u.arbitrary()?;
+    let slot = u128::from(at) % parts.size;
+    assert_eq!(layout.until_wrap(at) as u128, parts.size - slot);
+    let mut places = vec![
+        (layout.desc(slot as u16), desc, 16 * slot, 16),
+        (layout.avail_flags(), avail, 0, 2),
+        (layout.avail_idx(), avail, 2, 2),
+        (layout.avail_entry(at), avail, 4 + 2 * slot, 2),
+        (layout.used_flags(), used, 0, 2),
+        (layout.used_idx(), used, 2, 2),
+        (layout.used_entry(at), used, 4 + 8 * slot, 8),
+    ];
+    if event_idx {
+        places.push((layout.used_event(), avail, 4 + 2 * parts.size, 2));
+        places.push((layout.avail_event(), used, 4 + 8 * parts.size, 2));
+    }
+    for (place, (from, room), skip, len) in places {
+        assert_eq!(place as u128, (from + skip) % ADDRESSES, "{ranges:x?}");
+        assert!(skip + len <= room);
+    }
+    Ok(())
 }

@@ -1,80 +1,169 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory tables of any regions, and ranges in them, against looking at every byte.
+//! Memory tables of any regions, and ranges in them, against sums that cannot overflow.
 
 use arbitrary::{
     Result,
     Unstructured, //
 };
 
+use super::{
+    address,
+    below,
+    number,
+    ADDRESSES,
+    USER_END, //
+};
 use crate::{
+    kapi::iov::IoVec,
     prelude::{
         KVec,
+        EFAULT,
         GFP_KERNEL, //
     },
     vhost::{
+        chain::Fault,
         mem::MemTable,
-        model::{
-            segs,
-            table, //
-        },
+        model::segs,
         uapi::MemoryRegion, //
     },
 };
+
+type Bytes = [u8; MemoryRegion::SIZE];
 
 pub fn run(data: &[u8]) {
     let _ = ranges(&mut Unstructured::new(data));
 }
 
+/// A region as userspace writes it: mostly a small one, where others are or at an end.
+fn region(u: &mut Unstructured<'_>) -> Result<Bytes> {
+    let mut bytes: Bytes = u.arbitrary()?;
+    let kind = u.int_in_range(0..=7)?;
+    if kind > 0 {
+        let gpa = match kind {
+            1 => address(u, 0)?,
+            _ => u64::from(u.arbitrary::<u8>()?),
+        };
+        let size = u64::from(u.arbitrary::<u8>()?);
+        let uaddr = address(u, USER_END)?;
+        for (nth, field) in [gpa, size, uaddr].iter().enumerate() {
+            bytes[8 * nth..8 * (nth + 1)].copy_from_slice(&field.to_le_bytes());
+        }
+    }
+    Ok(bytes)
+}
+
+/// The same region: its bytes for the guest, from the first to behind the last.
+struct Naive {
+    from: u128,
+    to: u128,
+    uaddr: u128,
+}
+
+impl Naive {
+    /// None for what is no region: it wraps around or is empty, but for the one that is all.
+    fn new(bytes: &Bytes) -> Option<Self> {
+        let (from, uaddr) = (number(bytes, 0, 8), number(bytes, 16, 8));
+        let size = match (from, number(bytes, 8, 8)) {
+            (0, 0) => ADDRESSES,
+            (_, 0) => return None,
+            (_, size) => size,
+        };
+        let to = from + size;
+        (to <= ADDRESSES).then_some(Self { from, to, uaddr })
+    }
+
+    fn contains(&self, at: u128) -> bool {
+        self.from <= at && at < self.to
+    }
+}
+
 fn ranges(u: &mut Unstructured<'_>) -> Result<()> {
     let mut list = Vec::new();
     for _ in 0..u.int_in_range(0..=6)? {
-        let (gpa, size) = if u.ratio(1, 5)? {
-            (u.arbitrary()?, u.arbitrary()?)
-        } else {
-            (
-                u64::from(u.arbitrary::<u8>()?),
-                u64::from(u.arbitrary::<u8>()?),
-            )
-        };
-        list.push((gpa, size, u64::from(u.arbitrary::<u32>()?)));
+        list.push(region(u)?);
     }
     let mut regions = KVec::with_capacity(list.len(), GFP_KERNEL).unwrap();
-    for &(gpa, size, uaddr) in &list {
-        regions
-            .push(MemoryRegion { gpa, size, uaddr }, GFP_KERNEL)
-            .unwrap();
+    for bytes in &list {
+        let region = MemoryRegion::from_bytes(bytes);
+        regions.push(region, GFP_KERNEL).unwrap();
     }
-    let Ok(built) = MemTable::new(regions) else {
-        return Ok(());
+    let naive: Option<Vec<Naive>> = list.iter().map(Naive::new).collect();
+    let (built, naive) = match (MemTable::new(regions), naive) {
+        (Ok(built), Some(naive)) => (built, naive),
+        (Err(EFAULT), None) => return Ok(()),
+        (built, _) => panic!("{:?} for {list:x?}", built.map(|_| ())),
     };
-    let small = list
-        .iter()
-        .all(|&(gpa, size, _)| size > 0 && gpa < 256 && size < 256);
-    // Where they overlap, which of them it is is not said.
-    let plain = small
-        && list.iter().enumerate().all(|(i, a)| {
-            list[..i]
-                .iter()
-                .all(|b| a.0 + a.1 <= b.0 || b.0 + b.1 <= a.0)
-        });
-    let mut hint = 0;
+
+    let end = address(u, USER_END)?;
+    let user = built.regions_ok(|at, len| below(end, at.into(), len.into()));
+    let all = naive.iter().all(|r| below(end, r.uaddr, r.to - r.from));
+    assert_eq!(user, all, "{list:x?} and user space up to {end:x}");
+
+    let mut hint = u.int_in_range(0..=8)?;
     while !u.is_empty() {
-        let gpa = if u.ratio(1, 8)? {
-            u.arbitrary()?
-        } else {
-            u64::from(u.arbitrary::<u16>()? % 600)
+        let gpa = match u.int_in_range(0..=7)? {
+            0 => u.arbitrary()?,
+            1 => address(u, 0)?,
+            _ => u64::from(u.arbitrary::<u16>()? % 600),
         };
-        let len = u32::from(u.arbitrary::<u16>()? % 600);
+        let len = match u.int_in_range(0..=7)? {
+            0 => u.arbitrary()?,
+            _ => u32::from(u.arbitrary::<u16>()? % 600),
+        };
         let mut out = segs(u.int_in_range(1..=8)?);
         let got = built.translate(&mut hint, gpa, len, &mut out);
-        if plain {
-            let wanted = table(&list).translate(gpa, len, out.capacity());
-            assert_eq!(got.map(|_| out.to_vec()), wanted);
-        } else if got.is_ok() {
-            let bytes: usize = out.iter().map(|seg| seg.len()).sum();
-            assert_eq!(bytes, len as usize);
+        check(&naive, gpa, len, got, &out);
+        if user {
+            let inside = |seg: &IoVec| below(end, seg.base() as u128, seg.len() as u128);
+            assert!(out.iter().all(inside), "{out:x?}");
         }
+        let covered = mapped(&naive, gpa, len);
+        assert_eq!(built.covers(&mut hint, gpa, len), covered);
     }
     Ok(())
+}
+
+/// Each segment goes on where the last one ended and as far as its region does; and what came of
+/// it is what the byte behind the last one says. Of regions that overlap it may be any.
+fn check(
+    naive: &[Naive],
+    gpa: u64,
+    len: u32,
+    got: std::result::Result<usize, Fault>,
+    out: &KVec<IoVec>,
+) {
+    let mut at = u128::from(gpa);
+    let end = at + u128::from(len);
+    for seg in out.iter() {
+        let (base, len) = (seg.base() as u128, seg.len() as u128);
+        let right = naive.iter().any(|r| {
+            r.contains(at)
+                && len == r.to.min(end) - at
+                && base == (r.uaddr + at - r.from) % ADDRESSES
+        });
+        assert!(at < end && right, "{seg:x?} at {at:x} of {gpa:x}, {len:x}");
+        at += len;
+    }
+    let mapped = naive.iter().any(|r| r.contains(at));
+    let right = match got {
+        Ok(count) => at == end && count == out.len(),
+        Err(Fault::Unmapped) => at < end && !mapped,
+        Err(Fault::TooManySegments) => at < end && mapped && out.len() == out.capacity(),
+        Err(_) => false,
+    };
+    assert!(right, "{got:?} at {at:x} of {gpa:x}, {len:x}: {out:x?}");
+}
+
+/// Whether each byte is in some region.
+fn mapped(naive: &[Naive], gpa: u64, len: u32) -> bool {
+    let mut at = u128::from(gpa);
+    let end = at + u128::from(len);
+    while at < end {
+        match naive.iter().find(|r| r.contains(at)) {
+            Some(region) => at = region.to,
+            None => return false,
+        }
+    }
+    true
 }
