@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0621
+// Names: &'a worker::Context<'_>
 // The backend is kept for longer than the work item runs.
 use crate::kapi::{retire::Slot, worker::Context};
 

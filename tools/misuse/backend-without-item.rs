@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: cannot construct
+// Names: worker::Context<'_>
 // The backend is read by what is no work item, with a context made up for it.
 use crate::kapi::{mm::InMm, retire::Slot, worker::{Context, Worker}};
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0277
+// Names: within `InMm<'_>`, the trait `Send`
 // The evidence of one thread is used on another.
 use crate::kapi::mm::InMm;
 

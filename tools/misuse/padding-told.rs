@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0277
+// Names: `Told` has 3 total byte(s) of padding
+// Names: bound in `UserMem::<'a>::write_slice`
 // What has padding, and so bytes that nobody has set, is written to user memory.
 use crate::kapi::uaccess::UserMem;
 use kernel::prelude::*;

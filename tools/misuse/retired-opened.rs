@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0616
+// Names: `value` of struct `Retired`
 // What was retired is taken out without waiting for its readers.
 use crate::kapi::retire::Slot;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0382
+// Names: `Retired::<T>::reclaim` takes ownership
 // What was retired is reclaimed twice.
 use crate::kapi::retire::Slot;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0382
+// Names: `Taken::<'_, 'q>::complete` takes ownership
 // A buffer is handed back twice.
 use crate::vhost::session::Taken;
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0499
+// Names: Taken<'_, '_>
 // Two buffers are taken at a time, of which the first is then handed back.
 use crate::vhost::session::Session;
 
 pub(crate) fn two(session: &mut Session<'_>) {
-    let first = session.take().ok().flatten();
-    let second = session.take().ok().flatten();
-    drop(first);
-    drop(second);
+    let _first = session.take().ok().flatten();
+    let _second = session.take().ok().flatten();
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0505
+// Names: Taken<'_, '_>
 // A buffer is used after it was handed back.
 use crate::vhost::session::Taken;
 

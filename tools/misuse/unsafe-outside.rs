@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: usage of an `unsafe` block
+// Names: #[forbid(unsafe_code)]
 // Code outside kapi takes it upon itself.
 pub(crate) fn zero(at: *mut u8) {
     unsafe { *at = 0 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0061
+// Names: `InMm<'_>`
 // User memory is read without evidence of whose it is.
 use crate::kapi::uaccess::UserMem;
 
