@@ -14,6 +14,7 @@ pub(crate) mod layout;
 pub(crate) mod mem;
 pub(crate) mod notify;
 pub(crate) mod queue;
+mod request;
 pub(crate) mod ring;
 pub(crate) mod session;
 mod state;

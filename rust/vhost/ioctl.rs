@@ -39,6 +39,11 @@ use crate::{
             Endpoint,
             Queue, //
         },
+        request::{
+            self,
+            optional,
+            RingCommand, //
+        },
         uapi::{
             self,
             MemoryHeader,
@@ -49,9 +54,6 @@ use crate::{
         },
     },
 };
-
-/// The regions that a memory table may have.
-const MEM_REGIONS_MAX: u32 = 64;
 
 /// The argument of an ioctl, in the caller's memory.
 #[derive(Clone, Copy)]
@@ -76,41 +78,6 @@ impl Arg {
         UserSlice::new(UserPtr::from_addr(self.0), bytes.len())
             .writer()
             .write_slice(bytes)
-    }
-}
-
-/// A file descriptor, or the one number that stands for none.
-fn optional(fd: i32) -> Option<i32> {
-    (fd != uapi::VHOST_FILE_UNBIND).then_some(fd)
-}
-
-/// A command for one ring, by the part of it that it sets or tells.
-#[derive(Clone, Copy)]
-enum RingCommand {
-    SetNum,
-    SetAddr,
-    SetBase,
-    GetBase,
-    SetKick,
-    SetCall,
-    SetErr,
-}
-
-impl RingCommand {
-    /// # Errors
-    ///
-    /// `ENOTTY` for what is not one.
-    fn decode(cmd: u32) -> Result<Self> {
-        Ok(match cmd {
-            uapi::SET_VRING_NUM => Self::SetNum,
-            uapi::SET_VRING_ADDR => Self::SetAddr,
-            uapi::SET_VRING_BASE => Self::SetBase,
-            uapi::GET_VRING_BASE => Self::GetBase,
-            uapi::SET_VRING_KICK => Self::SetKick,
-            uapi::SET_VRING_CALL => Self::SetCall,
-            uapi::SET_VRING_ERR => Self::SetErr,
-            _ => return Err(ENOTTY),
-        })
     }
 }
 
@@ -174,15 +141,7 @@ impl<E: Endpoint> Device<E> {
     }
 
     fn read_mem_table(&self, state: &State, arg: Arg) -> Result {
-        let head = MemoryHeader::from_bytes(&arg.read()?);
-        if head.padding != 0 {
-            return Err(EOPNOTSUPP);
-        }
-        if head.nregions > MEM_REGIONS_MAX {
-            return Err(E2BIG);
-        }
-        // CAST: At most `MEM_REGIONS_MAX`.
-        let count = head.nregions as usize;
+        let count = request::regions(&MemoryHeader::from_bytes(&arg.read()?))?;
         let mut regions = KVec::with_capacity(count, GFP_KERNEL)?;
         let len = count.saturating_mul(MemoryRegion::SIZE);
         let mut reader = self.after(arg, MemoryHeader::SIZE, len);
@@ -266,7 +225,7 @@ impl<E: Endpoint> Device<E> {
             return Err(EBUSY);
         }
         let VringState { num, .. } = VringState::from_bytes(&arg.read()?);
-        queue.ring.set_base(u16::try_from(num).map_err(|_| EINVAL)?);
+        queue.ring.set_base(request::base(num)?);
         Ok(())
     }
 

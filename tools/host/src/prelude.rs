@@ -18,10 +18,12 @@ pub struct Error(i32);
 
 pub type Result<T = (), E = Error> = core::result::Result<T, E>;
 
+pub const E2BIG: Error = Error(7);
 pub const EAGAIN: Error = Error(11);
 pub const ENOMEM: Error = Error(12);
 pub const EFAULT: Error = Error(14);
 pub const EINVAL: Error = Error(22);
+pub const ENOTTY: Error = Error(25);
 pub const EBADFD: Error = Error(77);
 pub const EOPNOTSUPP: Error = Error(95);
 

@@ -16,6 +16,8 @@ pub(crate) mod layout;
 pub(crate) mod mem;
 #[path = "../../../rust/vhost/notify.rs"]
 pub(crate) mod notify;
+#[path = "../../../rust/vhost/request.rs"]
+pub(crate) mod request;
 #[path = "../../../rust/vhost/ring.rs"]
 pub(crate) mod ring;
 #[path = "../../../rust/vhost/uapi.rs"]

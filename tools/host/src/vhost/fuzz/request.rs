@@ -21,12 +21,18 @@ use super::{
 };
 use crate::{
     prelude::{
+        E2BIG,
         EINVAL,
+        ENOTTY,
         EOPNOTSUPP, //
     },
     vhost::{
         features::Negotiated,
         layout::Layout,
+        request::{
+            self,
+            RingCommand, //
+        },
         uapi::{
             MemoryHeader,
             MemoryRegion,
@@ -42,7 +48,10 @@ pub fn run(data: &[u8]) {
 }
 
 fn requests(u: &mut Unstructured<'_>) -> Result<()> {
-    records(&u.arbitrary()?, &u.arbitrary()?);
+    let small = u.arbitrary()?;
+    records(&small, &u.arbitrary()?);
+    commands(&small);
+    values(&small);
     let mut layout = Layout::UNSET;
     while !u.is_empty() {
         layout = sized(u, layout)?;
@@ -82,6 +91,54 @@ fn records(small: &[u8; 8], region: &[u8; MemoryRegion::SIZE]) {
     for (nth, field) in [gpa, size, uaddr].into_iter().enumerate() {
         assert_eq!(u128::from(field), number(region, 8 * nth, 8), "{region:x?}");
     }
+}
+
+/// The commands for one ring, as `linux/vhost.h` makes them: direction, size, number.
+const COMMANDS: [(u128, u128, u128, RingCommand); 7] = [
+    (1, 8, 0x10, RingCommand::SetNum),
+    (1, 40, 0x11, RingCommand::SetAddr),
+    (1, 8, 0x12, RingCommand::SetBase),
+    (3, 8, 0x12, RingCommand::GetBase),
+    (1, 8, 0x20, RingCommand::SetKick),
+    (1, 8, 0x21, RingCommand::SetCall),
+    (1, 8, 0x22, RingCommand::SetErr),
+];
+
+/// Each command is what it is, and nothing else is one.
+fn commands(bytes: &[u8; 8]) {
+    let number_of = |(dir, size, nr, _)| (dir << 30) + (size << 16) + (0xAF_u128 << 8) + nr;
+    let decode = |number| RingCommand::decode(u32::try_from(number).unwrap());
+    for command in COMMANDS {
+        assert_eq!(decode(number_of(command)), Ok(command.3));
+    }
+    let any = number(bytes, 0, 4);
+    // Any at all, and one that could be of vhost.
+    for any in [any, (any & 0xC03F_00FF) | 0xAF00] {
+        let known = COMMANDS.into_iter().find(|&of| number_of(of) == any);
+        assert_eq!(decode(any), known.map(|of| of.3).ok_or(ENOTTY), "{any:x}");
+    }
+}
+
+/// What the fields of small records may say.
+fn values(bytes: &[u8; 8]) {
+    let (low, high) = (number(bytes, 0, 4), number(bytes, 4, 4));
+    let fd = VringFile::from_bytes(bytes).fd;
+    let none = high == 0xFFFF_FFFF;
+    assert_eq!(request::optional(fd), (!none).then_some(fd));
+    let position = if high < 0x1_0000 {
+        Ok(high as u16)
+    } else {
+        Err(EINVAL)
+    };
+    let state = VringState::from_bytes(bytes);
+    assert_eq!(request::base(state.num), position);
+    let expected = match (low, high) {
+        (0..=64, 0) => Ok(low as usize),
+        (_, 0) => Err(E2BIG),
+        _ => Err(EOPNOTSUPP),
+    };
+    let head = MemoryHeader::from_bytes(bytes);
+    assert_eq!(request::regions(&head), expected, "{head:?}");
 }
 
 /// The record of VHOST_SET_VRING_ADDR in these bytes.

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a request says, decoded from its numbers before anything is done.
+
+use kernel::prelude::*;
+
+use crate::vhost::uapi::{
+    self,
+    MemoryHeader, //
+};
+
+/// The regions that a memory table may have.
+const MEM_REGIONS_MAX: u32 = 64;
+
+/// A command for one ring, by the part of it that it sets or tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RingCommand {
+    SetNum,
+    SetAddr,
+    SetBase,
+    GetBase,
+    SetKick,
+    SetCall,
+    SetErr,
+}
+
+impl RingCommand {
+    /// # Errors
+    ///
+    /// `ENOTTY` for what is not one.
+    pub(super) fn decode(cmd: u32) -> Result<Self> {
+        Ok(match cmd {
+            uapi::SET_VRING_NUM => Self::SetNum,
+            uapi::SET_VRING_ADDR => Self::SetAddr,
+            uapi::SET_VRING_BASE => Self::SetBase,
+            uapi::GET_VRING_BASE => Self::GetBase,
+            uapi::SET_VRING_KICK => Self::SetKick,
+            uapi::SET_VRING_CALL => Self::SetCall,
+            uapi::SET_VRING_ERR => Self::SetErr,
+            _ => return Err(ENOTTY),
+        })
+    }
+}
+
+/// A file descriptor, or the one number that stands for none.
+pub(super) fn optional(fd: i32) -> Option<i32> {
+    (fd != uapi::VHOST_FILE_UNBIND).then_some(fd)
+}
+
+/// A ring's base: a position, in a field that is wider.
+///
+/// # Errors
+///
+/// `EINVAL` for what is none.
+pub(super) fn base(num: u32) -> Result<u16> {
+    u16::try_from(num).map_err(|_| EINVAL)
+}
+
+/// How many regions follow the head of a memory table.
+///
+/// # Errors
+///
+/// In this order: `EOPNOTSUPP` when what must be zero is not, `E2BIG` for too many.
+pub(super) fn regions(head: &MemoryHeader) -> Result<usize> {
+    if head.padding != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    if head.nregions > MEM_REGIONS_MAX {
+        return Err(E2BIG);
+    }
+    // CAST: At most `MEM_REGIONS_MAX`.
+    Ok(head.nregions as usize)
+}
