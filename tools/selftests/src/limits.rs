@@ -4,10 +4,9 @@
 
 use crate::{
     child::Child,
-    ensure,
+    ensure, ensure_eq,
     guest::Memory,
     lifecycle::no_worker_left,
-    net::Tap,
     setup::{Net, Options},
     tap::{Outcome, Suite},
     vhost::*,
@@ -21,8 +20,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const ENOMEM: Errno = Errno(libc::ENOMEM);
-
 pub fn run(suite: &mut Suite, path: &str) {
     suite.case("no more processes: no worker of the owner's", || {
         no_processes(path, 1)
@@ -31,7 +28,8 @@ pub fn run(suite: &mut Suite, path: &str) {
         no_processes(path, 0)
     });
     suite.case("eventfds at their maximum", || full_eventfds(path));
-    suite.case("no more file descriptors", || no_files(path));
+    suite.case("no more file descriptors in the process", || no_files(path));
+    suite.case("no more files in the system", || no_files_at_all(path));
     suite.case("no more memory in the control group", || no_memory(path));
     suite.case("no worker is left", no_worker_left);
 }
@@ -65,7 +63,7 @@ fn no_processes(path: &str, fork: u8) -> Outcome {
         }
         match (fork, dev.set_owner()) {
             (0, Ok(())) => Ok(()),
-            (1, Err(e)) if e == EAGAIN || e == ENOMEM => {
+            (1, Err(ENOMEM)) => {
                 // As it was.
                 (dev.base(TX) == Err(EPERM)).then_some(()).ok_or(3)
             }
@@ -97,14 +95,12 @@ fn full_eventfds(path: &str) -> Outcome {
         net.check_tx(seed)?;
         net.check_rx(seed, 200)?;
     }
-    // A fault's signal meets a full one, too.
-    let old = net.ring(TX).avail_idx();
-    net.ring(TX).add(&[(8, 100, 0)]);
-    net.submit(TX, old);
+    // A fault's signal meets a full one, too. The kernel's own signal is the one that has room.
+    net.mistake(TX);
     std::thread::sleep(std::time::Duration::from_millis(100));
-    for events in &net.events {
-        events.call.take();
-        events.err.take();
+    for (events, err) in net.events.iter().zip([u64::MAX - 1, u64::MAX]) {
+        ensure_eq!(events.call.take(), u64::MAX, "the call eventfd's count");
+        ensure_eq!(events.err.take(), err, "the error eventfd's count");
     }
     net.restart();
     net.check_tx(50)?;
@@ -112,40 +108,120 @@ fn full_eventfds(path: &str) -> Outcome {
     Ok(())
 }
 
+/// A device that is set up, with every descriptor that the process may have in use: none can be
+/// opened, and all that is asked of this one needs none.
 fn no_files(path: &str) -> Outcome {
-    let mem = Memory::new();
-    let net = Net::start(path, &mem, Options::new(F_VERSION_1));
-    let tap = Tap::new(12);
     in_child(|| {
         if !limit(libc::RLIMIT_NOFILE, 64) {
             return Err(1);
         }
-        let mut held: Vec<OwnedFd> = Vec::new();
-        loop {
-            // SAFETY: No pointers.
-            let fd = unsafe { libc::dup(net.tap.as_raw_fd()) };
-            if fd < 0 {
-                break;
-            }
-            // SAFETY: Just made.
-            held.push(unsafe { OwnedFd::from_raw_fd(fd) });
-        }
-        match Vhost::open_with(path, 0) {
-            Err(Errno(libc::EMFILE)) => (),
-            _ => return Err(2),
-        }
-        held.pop();
-        // With the last one a device can be had, and all that is set on it needs none.
-        let Ok(dev) = Vhost::open_with(path, 0) else {
-            return Err(3);
-        };
         let mem = Memory::new();
-        let ok = dev.set_owner().is_ok()
-            && dev.set_mem_table(&mem.regions(), 0).is_ok()
-            && dev.set_call(TX, net.events[1].call.as_raw_fd()).is_ok()
-            && dev.set_backend(TX, tap.as_raw_fd()).is_err();
-        ok.then_some(()).ok_or(4)
+        let mut net = Net::prepare(Vhost::open(path), &mem, Options::new(F_VERSION_1), false);
+        let mut kick = EventFd::new();
+        let mut held = every_descriptor();
+        full_table(path, &mut net, &mut kick).map_err(|what| {
+            println!("# {what}");
+            2
+        })?;
+        // With the last one a device can be had.
+        held.pop();
+        Vhost::open_with(path, 0).map(drop).map_err(|_| 3)
     })
+}
+
+/// All that are left.
+fn every_descriptor() -> Vec<OwnedFd> {
+    let mut held: Vec<OwnedFd> = Vec::new();
+    loop {
+        // SAFETY: No pointers.
+        let fd = unsafe { libc::dup(0) };
+        if fd < 0 {
+            assert!(Errno::last() == EMFILE, "dup: {:?}", Errno::last());
+            return held;
+        }
+        // SAFETY: Just made.
+        held.push(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+}
+
+fn full_table(path: &str, net: &mut Net<'_>, kick: &mut EventFd) -> Outcome {
+    ensure_eq!(Vhost::open_with(path, 0).err(), Some(EMFILE), "open");
+    ensure_eq!(net.dev.reset_owner(), Ok(()), "RESET_OWNER");
+    ensure_eq!(net.dev.set_owner(), Ok(()), "SET_OWNER");
+    net.configure();
+    let set = net.dev.set_kick(TX, kick.as_raw_fd());
+    ensure_eq!(set, Ok(()), "SET_VRING_KICK");
+    std::mem::swap(&mut net.events[1].kick, kick);
+    for index in [RX, TX] {
+        let set = net.dev.set_backend(index, net.tap.as_raw_fd());
+        ensure_eq!(set, Ok(()), "NET_SET_BACKEND");
+    }
+    for seed in 1..4 {
+        net.check_tx(seed)?;
+        net.check_rx(seed, 300)?;
+    }
+    ensure!(net.events[1].call.wait(10_000), "no interrupt");
+    Ok(())
+}
+
+/// The system's limit of open files, put back when dropped.
+struct FileMax(String);
+
+impl FileMax {
+    const PATH: &str = "/proc/sys/fs/file-max";
+
+    fn set(to: &str) -> std::io::Result<Self> {
+        let was = fs::read_to_string(Self::PATH)?;
+        fs::write(Self::PATH, to)?;
+        Ok(Self(was))
+    }
+}
+
+impl Drop for FileMax {
+    fn drop(&mut self) {
+        fs::write(Self::PATH, self.0.trim()).expect("the limit that was");
+    }
+}
+
+/// Gives up what exempts root from the limit of open files.
+fn drop_sys_admin() -> bool {
+    const VERSION_3: u32 = 0x2008_0522;
+    const SYS_ADMIN: u32 = 21;
+    let mut head = [VERSION_3, 0];
+    let mut sets = [0u32; 6];
+    // SAFETY: A header, and effective, permitted and inheritable in two halves.
+    unsafe {
+        if libc::syscall(libc::SYS_capget, head.as_mut_ptr(), sets.as_mut_ptr()) != 0 {
+            return false;
+        }
+        sets[0] &= !(1 << SYS_ADMIN);
+        libc::syscall(libc::SYS_capset, head.as_mut_ptr(), sets.as_ptr()) == 0
+    }
+}
+
+/// A device that is open can be used, and another cannot be opened.
+fn no_files_at_all(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    {
+        // Whoever may do anything in this system goes on.
+        let _max = FileMax::set("1").map_err(|e| format!("file-max: {e}"))?;
+        in_child(|| {
+            let dev = Vhost::open(path);
+            if !drop_sys_admin() {
+                return Err(1);
+            }
+            let opened = Vhost::open_with(path, 0).err();
+            if opened != Some(ENFILE) {
+                println!("# open: {opened:?}");
+                return Err(2);
+            }
+            dev.set_owner().map_err(|_| 3)
+        })?;
+        net.check_tx(1)?;
+        net.check_rx(2, 300)?;
+    }
+    Net::start(path, &mem, Options::new(F_VERSION_1)).check_tx(3)
 }
 
 /// A control group, removed when dropped.
@@ -160,6 +236,13 @@ impl Group {
         fs::write(group.0.join("memory.max"), limit)?;
         Ok(group)
     }
+
+    /// How often something has met its limit.
+    fn reached(&self) -> std::io::Result<u64> {
+        let events = fs::read_to_string(self.0.join("memory.events"))?;
+        let max = events.lines().find_map(|line| line.strip_prefix("max "));
+        Ok(max.and_then(|count| count.parse().ok()).unwrap_or(0))
+    }
 }
 
 impl Drop for Group {
@@ -168,35 +251,42 @@ impl Drop for Group {
     }
 }
 
+/// More devices than there can be memory for.
+const MANY: usize = 4000;
+
+/// The errno by which a device was refused, with as many as there are.
+fn devices(path: &str) -> Option<Errno> {
+    let mem = Memory::new();
+    let mut held = Vec::new();
+    let more = || {
+        let dev = Vhost::open_with(path, 0)?;
+        dev.set_owner()?;
+        dev.set_num(TX, 32768)?;
+        dev.set_num(RX, 32768)?;
+        dev.set_mem_table(&mem.regions(), 0)?;
+        Ok(dev)
+    };
+    (0..MANY).find_map(|_| more().map(|dev| held.push(dev)).err())
+}
+
 /// Devices until there is no memory: each says so, or the kernel kills who asks.
 fn no_memory(path: &str) -> Outcome {
     let group = Group::new("6M").map_err(|e| format!("no control group: {e}"))?;
     let status = Child::new(|| {
-        let _ = fs::write(group.0.join("cgroup.procs"), "0");
-        let mem = Memory::new();
-        let mut held = Vec::new();
-        loop {
-            let Ok(dev) = Vhost::open_with(path, 0) else {
-                return 0;
-            };
-            if dev.set_owner().is_err() {
-                return 0;
-            }
-            let big = dev
-                .set_num(TX, 32768)
-                .and_then(|()| dev.set_num(RX, 32768))
-                .and_then(|()| dev.set_mem_table(&mem.regions(), 0));
-            if big.is_err() {
-                return 0;
-            }
-            held.push(dev);
-        }
+        fs::write(group.0.join("cgroup.procs"), "0").expect("joining the control group");
+        // No other limit comes first.
+        assert!(limit(libc::RLIMIT_NOFILE, 2 * MANY as u64), "RLIMIT_NOFILE");
+        let refused = devices(path);
+        println!("# refused: {refused:?}");
+        i32::from(refused != Some(ENOMEM))
     })
     .wait();
     ensure!(
         status.success() || status.signal() == Some(libc::SIGKILL),
         "the child ended with {status}"
     );
+    let reached = group.reached().map_err(|e| e.to_string())?;
+    ensure!(reached > 0, "the group's limit was not reached");
     no_worker_left()?;
     let mem = Memory::new();
     Net::start(path, &mem, Options::new(F_VERSION_1)).check_tx(1)

@@ -155,6 +155,16 @@ impl<'m> Net<'m> {
         &mut self.rings[queue as usize]
     }
 
+    /// What the device counts, by its name there.
+    pub fn counter(&self, name: &str) -> u64 {
+        let path = format!("/proc/self/fdinfo/{}", self.dev.as_raw_fd());
+        let text = fs::read_to_string(&path).expect("fdinfo");
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .and_then(|value| value.trim().parse().ok())
+            .unwrap_or_else(|| panic!("no {name} in {path}"))
+    }
+
     /// Publishes and kicks if the device wants that.
     pub fn submit(&mut self, queue: u32, old: u16) {
         self.rings[queue as usize].publish();
@@ -173,6 +183,13 @@ impl<'m> Net<'m> {
         let old = ring.avail_idx();
         ring.add(&[(at, data.len() as u32, 0)]);
         self.submit(TX, old);
+    }
+
+    /// Offers what is not in guest memory, which is a mistake.
+    pub fn mistake(&mut self, queue: u32) {
+        let old = self.ring(queue).avail_idx();
+        self.ring(queue).add(&[(8, 100, 0)]);
+        self.submit(queue, old);
     }
 
     /// Offers buffers to receive into.

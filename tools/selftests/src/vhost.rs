@@ -5,7 +5,7 @@
 use std::{
     ffi::CString,
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
 };
 
 pub const F_MRG_RXBUF: u64 = 1 << 15;
@@ -57,9 +57,12 @@ pub const EPERM: Errno = Errno(libc::EPERM);
 pub const E2BIG: Errno = Errno(libc::E2BIG);
 pub const EBADF: Errno = Errno(libc::EBADF);
 pub const EAGAIN: Errno = Errno(libc::EAGAIN);
+pub const ENOMEM: Errno = Errno(libc::ENOMEM);
 pub const EFAULT: Errno = Errno(libc::EFAULT);
 pub const EBUSY: Errno = Errno(libc::EBUSY);
 pub const EINVAL: Errno = Errno(libc::EINVAL);
+pub const ENFILE: Errno = Errno(libc::ENFILE);
+pub const EMFILE: Errno = Errno(libc::EMFILE);
 pub const ENOTTY: Errno = Errno(libc::ENOTTY);
 pub const EBADFD: Errno = Errno(libc::EBADFD);
 pub const ENOTSOCK: Errno = Errno(libc::ENOTSOCK);
@@ -108,6 +111,12 @@ pub struct Vhost(OwnedFd);
 impl AsRawFd for Vhost {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+}
+
+impl IntoRawFd for Vhost {
+    fn into_raw_fd(self) -> RawFd {
+        self.0.into_raw_fd()
     }
 }
 
