@@ -3,19 +3,39 @@
 //! Failures of allocations and of copies from and to user memory, each in its turn, by the
 //! kernel's own fault injection (`fail-nth`). Needs a kernel that has it.
 
+mod effects;
+mod files;
 mod requests;
+mod sweep;
 mod traffic;
 
-use crate::tap::Suite;
-use std::{fs, path::Path};
+use crate::{
+    ensure,
+    tap::{Outcome, Suite},
+};
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// Where the kernel says which failures there are.
 const KINDS: [&str; 3] = ["failslab", "fail_page_alloc", "fail_usercopy"];
 
+/// A case's part that yields something.
+type Checked<T> = Result<T, String>;
+
+/// More failures than anything here can meet.
+const ENOUGH: u32 = 2000;
+
 pub fn run(suite: &mut Suite, path: &str) {
     prepare();
+    files::run(suite, path);
     requests::run(suite, path);
     traffic::run(suite, path);
+    suite.case("no worker is left", crate::lifecycle::no_worker_left);
+    suite.case("no tap is held on to", || gone(|tap| tap.starts_with("vt")));
 }
 
 /// All allocations may fail, also those that wait, and without a word in the log.
@@ -39,24 +59,68 @@ fn prepare() {
 }
 
 /// Lets the nth failure that a thread can meet be met by it.
-struct FailNth(String);
+struct FailNth(fs::File);
 
 impl FailNth {
     fn of_this_thread() -> Self {
-        Self("/proc/thread-self/fail-nth".into())
+        Self::open("/proc/thread-self/fail-nth")
     }
 
-    fn of(tid: &str) -> Self {
-        Self(format!("/proc/self/task/{tid}/fail-nth"))
+    fn open(path: &str) -> Self {
+        let file = fs::File::options().read(true).write(true).open(path);
+        Self(file.unwrap_or_else(|e| panic!("{path}: {e}")))
     }
 
     fn set(&self, n: u32) {
-        fs::write(&self.0, n.to_string()).expect("fail-nth");
+        let n = n.to_string();
+        // This may meet a failure that is still to come, and then there is none any more.
+        let done =
+            self.0.write_at(n.as_bytes(), 0).is_ok() || self.0.write_at(n.as_bytes(), 0).is_ok();
+        assert!(done, "fail-nth cannot be set");
     }
 
     /// Whether the failure that was set has been met.
     fn met(&self) -> bool {
+        let mut left = [0; 16];
         // Reading it may meet it, and then nothing before did.
-        fs::read_to_string(&self.0).is_ok_and(|n| n.trim() == "0")
+        self.0.read_at(&mut left, 0).is_ok_and(|_| left[0] == b'0')
     }
+}
+
+/// Runs `op`, which sets the nth failure where it may be met, for each n until there are no
+/// more; `check` sees what it made of each, and of none. How many there were.
+fn each<T>(
+    mut op: impl FnMut(&FailNth, u32) -> T,
+    mut check: impl FnMut(T, bool) -> Outcome,
+) -> Checked<u32> {
+    let fail = FailNth::of_this_thread();
+    for n in 1..ENOUGH {
+        let out = op(&fail, n);
+        let met = fail.met();
+        fail.set(0);
+        check(out, met).map_err(|e| {
+            let what = if met { "met" } else { "not met any more" };
+            format!("failure {n}, {what}: {e}")
+        })?;
+        if !met {
+            return Ok(n - 1);
+        }
+    }
+    Err(format!("more than {ENOUGH} failures"))
+}
+
+/// A tap goes when nobody has its file any more, and all who had it are gone.
+fn gone(which: impl Fn(&str) -> bool) -> Outcome {
+    let left = || {
+        let all = fs::read_dir("/sys/class/net").expect("interfaces");
+        all.flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .find(|name| which(name))
+    };
+    let end = Instant::now() + Duration::from_secs(10);
+    while let Some(name) = left() {
+        ensure!(Instant::now() < end, "{name} is left");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }

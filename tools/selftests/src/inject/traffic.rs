@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Failures that the worker meets while it serves the rings: copies of ring fields and of
-//! packets, and allocations of packets.
+//! packets, page faults on both, and allocations of packets.
 
-use super::FailNth;
+use super::{Checked, FailNth, ENOUGH};
 use crate::{
     diag, ensure,
     guest::Memory,
@@ -12,13 +12,20 @@ use crate::{
     tap::{Outcome, Suite},
     vhost::*,
 };
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-/// As many as the failures which a worker can meet between a kick and its interrupt.
-const ROUNDS: u32 = 60;
+/// Frames in each direction of a round.
+const FRAMES: u32 = 4;
 
-/// What is not there by then is lost.
-const SOON: Duration = Duration::from_millis(300);
+/// The last rounds, in which the worker met nothing: one alone may have been served in fewer
+/// runs than others.
+const CALM: u32 = 3;
+
+/// How long a frame may take.
+const LONG: Duration = Duration::from_secs(10);
 
 pub fn run(suite: &mut Suite, path: &str) {
     for features in [
@@ -27,57 +34,209 @@ pub fn run(suite: &mut Suite, path: &str) {
         F_VERSION_1 | F_EVENT_IDX | F_INDIRECT,
     ] {
         suite.case(&format!("traffic, features {features:#x}"), || {
-            traffic(path, features)
+            traffic(path, features, 1)
         });
     }
-    suite.case("no worker is left", crate::lifecycle::no_worker_left);
+    suite.case("traffic, served by a kernel thread", || {
+        traffic(path, F_VERSION_1 | F_EVENT_IDX, 0)
+    });
 }
 
-fn worker() -> Option<FailNth> {
-    fs::read_dir("/proc/self/task")
+/// The worker of the only device that this process has.
+fn worker(fork: u8) -> Option<FailNth> {
+    let tasks = if fork == 1 {
+        "/proc/self/task"
+    } else {
+        "/proc"
+    };
+    fs::read_dir(tasks)
         .ok()?
         .flatten()
         .find(|task| {
             let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
             is_worker(&comm)
         })
-        .map(|task| FailNth::of(&task.file_name().to_string_lossy()))
+        .map(|task| FailNth::open(&task.path().join("fail-nth").to_string_lossy()))
 }
 
-/// One frame each way while the worker meets its nth failure. It may cost the frame or stop the
-/// queue, and then the error eventfd says so; set up anew, the device works.
-fn traffic(path: &str, features: u64) -> Outcome {
+/// What the rounds have come to.
+#[derive(Default)]
+struct Tally {
+    met: u32,
+    lost: u32,
+    stopped: u32,
+}
+
+/// Frames both ways while the worker meets its nth failure, for each n until it meets none.
+fn traffic(path: &str, features: u64, fork: u8) -> Outcome {
     let mem = Memory::new();
-    let mut net = Net::start(path, &mem, Options::new(features));
-    let fail = worker().ok_or("no worker")?;
-    let (mut met, mut lost, mut stopped) = (0, 0, 0);
-    for n in 1..ROUNDS {
-        let at = BUFFERS + 0x1_0000;
-        fail.set(n);
-        net.tx(BUFFERS, &frame(n, 100));
-        net.rx_post(&[&[(at, 2048, 0)]]);
-        let _ = net.wire.send(&frame(n, 200));
-        let sent = net.ring(TX).wait_used_for(SOON).is_some();
-        let received = net.ring(RX).wait_used_for(SOON).is_some();
-        met += u32::from(fail.met());
-        fail.set(0);
-        lost += u32::from(!sent) + u32::from(!received);
-        for events in &net.events {
-            stopped += u32::from(events.err.take() > 0);
-        }
-        while net.wire.recv(0).is_some() {}
-        for index in [RX, TX] {
-            net.dev
-                .set_backend(index, -1)
-                .map_err(|e| format!("detach: {e:?}"))?;
-        }
-        net.tap.drain();
-        net.restart();
-        net.check_tx(n)
-            .and_then(|()| net.check_rx(n, 200))
-            .map_err(|e| format!("after failure {n}: {e}"))?;
+    let dev = Vhost::open(path);
+    dev.set_fork_from_owner(fork)
+        .map_err(|e| format!("{e:?}"))?;
+    let mut net = Net::start_with(dev, &mem, Options::new(features), false);
+    let fail = worker(fork).ok_or("no worker")?;
+    let mut tally = Tally::default();
+    let (mut calm, mut n) = (0, 0);
+    while calm < CALM {
+        n += 1;
+        ensure!(n < ENOUGH, "more than {ENOUGH} failures");
+        let met = round(&mut net, &fail, n, &mut tally).map_err(|e| format!("failure {n}: {e}"))?;
+        tally.met += u32::from(met);
+        calm = if met { 0 } else { calm + 1 };
     }
-    diag!("{met} failures, {lost} frames lost, {stopped} queues stopped");
-    ensure!(met > 4, "only {met} failures were met");
+    let Tally { met, lost, stopped } = tally;
+    diag!("{met} failures in {n} rounds, {lost} frames lost, {stopped} queues stopped");
+    ensure!(met >= 30, "only {met} failures were met");
+    ensure!(
+        lost > 0 && stopped > 0,
+        "no failure was one of the worker's own"
+    );
+    Ok(())
+}
+
+/// One of them: whether the failure was met.
+fn round(net: &mut Net<'_>, fail: &FailNth, n: u32, tally: &mut Tally) -> Checked<bool> {
+    anew(net)?;
+    let drops = net.counter("rx-drops");
+    fail.set(n);
+    for i in 0..FRAMES {
+        post(net, i);
+        net.wire
+            .send(&frame(i, 200))
+            .map_err(|e| format!("{e:?}"))?;
+        send(net, i);
+    }
+    let told = account(net, drops)?;
+    let met = fail.met();
+    fail.set(0);
+    tally.stopped += told.iter().map(|&told| u32::from(told)).sum::<u32>();
+    tally.lost += FRAMES.saturating_sub(arrived(net));
+    ensure!(
+        met || told == [false; 2],
+        "a mistake is told where nothing failed"
+    );
+    go_on(net, told)?;
+    if told != [false; 2] {
+        anew(net)?;
+        go_on(net, [false; 2]).map_err(|e| format!("set up anew: {e}"))?;
+    }
+    Ok(met)
+}
+
+/// Fresh rings and nothing under way; and what the device is to write to has no pages yet.
+fn anew(net: &mut Net<'_>) -> Outcome {
+    for index in [RX, TX] {
+        net.dev
+            .set_backend(index, -1)
+            .map_err(|e| format!("detach: {e:?}"))?;
+    }
+    net.tap.drain();
+    arrived(net);
+    net.restart();
+    flush(net)?;
+    for events in &net.events {
+        events.err.take();
+    }
+    for ring in &net.rings {
+        // All but the flags, without which the guest kicks in vain.
+        let used = ring.mem.read(ring.used() + 2, 4094);
+        ensure!(used == [0; 4094], "a used ring is not fresh");
+        without_pages(ring.mem, ring.used(), 1);
+    }
+    without_pages(net.rings[0].mem, buffer(RX, 0), 2 * FRAMES as usize);
+    Ok(())
+}
+
+fn without_pages(mem: &Memory, at: u64, pages: usize) {
+    // SAFETY: Our mapping, which reads as zero afterwards, page by page.
+    let ret = unsafe { libc::madvise(mem.at(at).cast(), pages * 4096, libc::MADV_DONTNEED) };
+    assert!(ret == 0, "madvise: {:?}", Errno::last());
+}
+
+/// Whatever was queued to the worker has run when this returns.
+fn flush(net: &Net<'_>) -> Outcome {
+    net.dev
+        .fork_from_owner()
+        .map(drop)
+        .map_err(|e| format!("{e:?}"))
+}
+
+/// Where the ith buffer of a queue is, on a page of its own.
+fn buffer(queue: u32, i: u32) -> u64 {
+    BUFFERS + 0x10_0000 * u64::from(queue) + 4096 * u64::from(i)
+}
+
+fn post(net: &mut Net<'_>, i: u32) {
+    net.rx_post(&[&[(buffer(RX, i), 2048, 0)]]);
+}
+
+fn send(net: &mut Net<'_>, i: u32) {
+    net.tx(buffer(TX, i), &frame(i, 100));
+}
+
+/// Waits until each frame is served or counted as lost, or the error eventfd says why not. Which
+/// queues it has spoken for.
+fn account(net: &mut Net<'_>, drops: u64) -> Checked<[bool; 2]> {
+    let end = Instant::now() + LONG;
+    let mut told = [false; 2];
+    let all = [u64::from(FRAMES); 2];
+    loop {
+        let used = [RX, TX].map(|index| u64::from(net.ring(index).used_idx()));
+        let done = [used[0] + net.counter("rx-drops") - drops, used[1]];
+        if (0..2).all(|i| told[i] || done[i] == all[i]) {
+            // What it does after the last frame counts, too.
+            flush(net)?;
+            tell(net, &mut told);
+            return Ok(told);
+        }
+        ensure!(
+            Instant::now() < end,
+            "served {done:?} of {all:?}, told {told:?}"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+        tell(net, &mut told);
+    }
+}
+
+fn tell(net: &Net<'_>, told: &mut [bool; 2]) {
+    for (events, told) in net.events.iter().zip(told) {
+        *told |= events.err.take() > 0;
+    }
+}
+
+/// How many frames came out of the tap.
+fn arrived(net: &Net<'_>) -> u32 {
+    let mut count = 0;
+    while net.wire.recv(0).is_some() {
+        count += 1;
+    }
+    count
+}
+
+/// Each queue of which nothing is told goes on: one more frame, whole.
+fn go_on(net: &mut Net<'_>, told: [bool; 2]) -> Outcome {
+    for index in [RX, TX] {
+        while net.ring(index).pop_used().is_some() {}
+    }
+    if !told[1] {
+        net.check_tx(1)?;
+    }
+    if !told[0] {
+        receive(net)?;
+    }
+    Ok(())
+}
+
+/// One more frame, into the first buffer that is left. On rings that were fresh, buffers are
+/// numbered as they were posted.
+fn receive(net: &mut Net<'_>) -> Outcome {
+    let next = net.ring(RX).avail_idx().into();
+    post(net, next);
+    let sent = frame(2, 300);
+    net.wire.send(&sent).map_err(|e| format!("{e:?}"))?;
+    let (head, _) = net.ring(RX).wait_used().ok_or("no used entry for RX")?;
+    let at = buffer(RX, head.into()) + net.options.hdr() as u64;
+    let got = net.ring(RX).mem.read(at, sent.len());
+    ensure!(got == sent, "the received frame is another or changed");
     Ok(())
 }
