@@ -40,6 +40,12 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("traffic, served by a kernel thread", || {
         traffic(path, F_VERSION_1 | F_EVENT_IDX, 0)
     });
+    for features in [0, F_VERSION_1 | F_EVENT_IDX] {
+        suite.case(
+            &format!("no asking for kicks, features {features:#x}"),
+            || unasked(path, features),
+        );
+    }
 }
 
 /// The worker of the only device that this process has.
@@ -239,4 +245,23 @@ fn receive(net: &mut Net<'_>) -> Outcome {
     let got = net.ring(RX).mem.read(at, sent.len());
     ensure!(got == sent, "the received frame is another or changed");
     Ok(())
+}
+
+/// A kick for nothing, after which the guest cannot be asked for the next: that is told, for the
+/// guest may not kick any more.
+fn unasked(path: &str, features: u64) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(features));
+    net.check_tx(1)?;
+    flush(&net)?;
+    let at = mem.at(net.rings[1].used());
+    // SAFETY: Our mapping, of which the used ring has a page of its own; put back below.
+    unsafe { libc::mprotect(at.cast(), 4096, libc::PROT_READ) };
+    net.kick(TX);
+    let told = net.events[1].err.wait(10_000);
+    // SAFETY: As above.
+    unsafe { libc::mprotect(at.cast(), 4096, libc::PROT_READ | libc::PROT_WRITE) };
+    ensure!(told, "the error eventfd did not fire");
+    net.restart();
+    net.check_tx(2)
 }
