@@ -14,6 +14,7 @@ mod large;
 mod lifecycle;
 mod limits;
 mod rings;
+mod serve;
 mod storm;
 mod told;
 mod travel;
@@ -33,6 +34,8 @@ enum Which {
     Limits,
     Inject,
     Storm,
+    /// No suite: a device that is served until the process is killed.
+    Serve,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -64,6 +67,11 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.suite == Which::Serve {
+        let end = serve::run(&args.device);
+        eprintln!("serve: {end:?}");
+        return ExitCode::FAILURE;
+    }
     let name = args.suite.to_possible_value().expect("a name");
     setup::SLOW.store(args.slow, Ordering::Relaxed);
     let mut limit = Duration::from_secs(if args.slow { 900 } else { 240 });
@@ -81,7 +89,8 @@ fn main() -> ExitCode {
         Which::History => history::run(&mut suite, path),
         Which::Limits => limits::run(&mut suite, path),
         Which::Inject => inject::run(&mut suite, path),
-        Which::Storm => storm::run(&mut suite, path, args.seconds, args.seed),
+        Which::Storm => storm::run(&mut suite, path, c, args.seconds, args.seed),
+        Which::Serve => unreachable!(),
         Which::Lifecycle => {
             travel::run(&mut suite, path);
             lifecycle::run(&mut suite, path);

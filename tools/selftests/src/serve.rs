@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A device that is served until the process is killed, for a test that does that.
+
+use crate::{
+    changes::flood,
+    guest::Memory,
+    setup::{Net, Options},
+    tap::Outcome,
+    vhost::*,
+};
+use std::time::Duration;
+
+/// Says so when frames have gone both ways, and goes on sending.
+pub fn run(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    net.check_tx(1)?;
+    net.check_rx(2, 300)?;
+    println!("served");
+    flood(&mut net, || {
+        std::thread::sleep(Duration::from_micros(200));
+        true
+    });
+    Ok(())
+}
