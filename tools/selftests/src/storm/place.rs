@@ -170,21 +170,25 @@ impl Place {
     }
 
     /// The last reference to a device goes while others may be in the midst of a request.
-    fn close(&self, dev: &Vhost, dice: &mut Dice) {
+    pub fn close(&self, dev: &Vhost, dice: &mut Dice) {
         self.look_at(dev);
         let other = Vhost::open(&self.path);
         self.did(Close, replace(&other, dev));
+        self.start(dev, dice);
+    }
+
+    fn start(&self, dev: &Vhost, dice: &mut Dice) {
         self.set_up(dev, dice);
+        for _ in 0..dice.below(20) {
+            self.post(dice);
+        }
+        self.kick(dice);
     }
 
     /// A device that is opened, used and closed, perhaps while it runs.
     fn life(&self, dice: &mut Dice) {
         let dev = Vhost::open(&self.path);
-        self.set_up(&dev, dice);
-        for _ in 0..dice.below(20) {
-            self.post(dice);
-        }
-        self.kick(dice);
+        self.start(&dev, dice);
         self.look_at(&dev);
         drop(dev);
         self.tally.add(Close, 1);
