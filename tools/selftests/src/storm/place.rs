@@ -17,6 +17,7 @@ use crate::{
 use std::{
     fs,
     os::fd::{AsRawFd, RawFd},
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -37,6 +38,7 @@ pub struct Place {
     wires: Vec<Wire>,
     events: Vec<EventFd>,
     pub tally: Tally,
+    turns: [AtomicU64; 2],
 }
 
 impl Place {
@@ -52,6 +54,7 @@ impl Place {
             taps,
             events: (0..EVENTS).map(|_| EventFd::new()).collect(),
             tally,
+            turns: Default::default(),
         }
     }
 
@@ -70,7 +73,7 @@ impl Place {
 
     fn one(&self, dice: &mut Dice) {
         let dev = dice.of(&self.devs);
-        match dice.below(48) {
+        match self.turn(0, 48, dice) {
             // Attaching takes all of it; so this comes often.
             0..=8 => self.set_up(dev, dice),
             9..=22 => self.request(dev, dice),
@@ -105,6 +108,15 @@ impl Place {
             46 => self.life(dice),
             _ => self.look_at(dev),
         }
+    }
+
+    /// By chance or in turn, so that everything's turn comes also where little is done in all.
+    pub fn turn(&self, what: usize, n: u64, dice: &mut Dice) -> u64 {
+        if dice.once_in(2) {
+            return dice.below(n);
+        }
+        // Prime to `n`.
+        self.turns[what].fetch_add(1, Ordering::Relaxed) * 31 % n
     }
 
     pub fn did<T>(&self, kind: Kind, result: Result<T>) {
@@ -201,7 +213,7 @@ impl Place {
             Attach,
             dev.set_backend(dice.below(2) as u32, tap.as_raw_fd()),
         );
-        if dice.once_in(2) {
+        if !dice.once_in(4) {
             let deleted = tap.delete();
             self.did(DeleteTap, if deleted { Ok(()) } else { Err(EBUSY) });
         }

@@ -28,7 +28,7 @@ impl Place {
     /// Any single request.
     pub fn request(&self, dev: &Vhost, dice: &mut Dice) {
         let queue = dice.below(2) as u32;
-        match dice.below(20) {
+        match self.turn(1, 20, dice) {
             0 => self.did(GetFeatures, dev.features()),
             1 => self.did(SetFeatures, dev.set_features(*dice.of(&FEATURES))),
             2 => self.did(GetBackendFeatures, dev.backend_features()),
