@@ -110,7 +110,7 @@ impl Enabler {
     }
 }
 
-/// All places in the module's text that were ever reached, kept in a file.
+/// All places in the module's text that were ever reached, kept in a file with who was first.
 pub struct Reached {
     base: u64,
     all: BTreeSet<u32>,
@@ -131,14 +131,14 @@ impl Reached {
         }
     }
 
-    /// The place of an address, unless it is not in the module.
-    pub fn add(&mut self, pc: u64) -> Option<u32> {
+    /// The place of an address that `by` has reached, unless it is not in the module.
+    pub fn add(&mut self, pc: u64, by: &str) -> Option<u32> {
         let at = u32::try_from(pc.checked_sub(self.base)?).ok()?;
         if at >= 1 << 20 {
             return None;
         }
         if self.all.insert(at) {
-            let _ = writeln!(self.file, "{at:#x}");
+            let _ = writeln!(self.file, "{at:#x} {by}");
         }
         Some(at)
     }

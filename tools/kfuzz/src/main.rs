@@ -3,15 +3,18 @@
 //! Fuzzes a vhost-net module from userspace. libFuzzer makes the inputs; what they reach is the
 //! kernel's coverage of the module (KCOV), of the calling thread and of the workers.
 //!
-//! Each input is written to a file before it is run, so that it survives the kernel. With
+//! Each input is written to a file before it is run, so that it survives the kernel. When the
+//! kernel has reported something, it ends there: the input is the culprit or close to it. With
 //! `VNR_UNGUIDED` no coverage is collected, and inputs can be run again on any kernel.
 
 #![no_main]
 
 mod kcov;
+mod kmsg;
 mod program;
 
 use kcov::{Kcov, Reached};
+use kmsg::Log;
 use program::Program;
 use std::{
     cell::RefCell,
@@ -77,6 +80,7 @@ struct Fuzzer {
     own: Option<Kcov>,
     program: Program,
     reached: Reached,
+    log: Log,
     input: File,
 }
 
@@ -101,6 +105,7 @@ impl Fuzzer {
             own,
             program: Program::new(),
             reached: Reached::new(),
+            log: Log::new(),
             input,
         }
     }
@@ -113,12 +118,15 @@ impl Fuzzer {
             kcov.clear();
         }
         self.program.run(data, |dev| owner.own(dev.as_raw_fd()));
-        for kcov in self.own.iter().chain(&owner.remote) {
-            for pc in kcov.read() {
-                if let Some(at) = self.reached.add(pc) {
+        for (kcov, by) in [(&self.own, "caller"), (&owner.remote, "worker")] {
+            for pc in kcov.iter().flat_map(Kcov::read) {
+                if let Some(at) = self.reached.add(pc, by) {
                     count(at);
                 }
             }
+        }
+        if let Some(report) = self.log.report() {
+            panic!("the kernel reports: {report}");
         }
     }
 }

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the kernel reports. WARN, KASAN and UBSAN can be made to end the machine at once; lockdep,
+//! RCU's checks and others have nothing for that and only say so.
+
+use std::{
+    fs::File,
+    io::{ErrorKind, Read, Seek, SeekFrom},
+    os::unix::fs::OpenOptionsExt,
+};
+
+/// By which a report is known, as in `scripts/lib/accel.sh`.
+const REPORTS: [&str; 14] = [
+    "WARNING: ",
+    "BUG: ",
+    "Oops",
+    "Call Trace",
+    "KASAN",
+    "UBSAN",
+    "INFO: rcu",
+    "blocked for more than",
+    "general protection",
+    "refcount_t:",
+    "corruption",
+    "inconsistent lock state",
+    "rust_kernel: panicked",
+    "Objects remaining",
+];
+
+/// The kernel's log from here on.
+pub struct Log(File);
+
+impl Log {
+    pub fn new() -> Self {
+        let path = "/dev/kmsg";
+        let open = || {
+            let mut file = File::options()
+                .read(true)
+                .custom_flags(libc::O_NONBLOCK)
+                .open(path)?;
+            file.seek(SeekFrom::End(0))?;
+            Ok::<_, std::io::Error>(file)
+        };
+        Self(open().unwrap_or_else(|e| panic!("{path}: {e}")))
+    }
+
+    /// The first line since the last time that belongs to a report.
+    pub fn report(&mut self) -> Option<String> {
+        // A read takes one record.
+        let mut record = [0; 8192];
+        loop {
+            match self.0.read(&mut record) {
+                Ok(len) => {
+                    let text = String::from_utf8_lossy(&record[..len]);
+                    if REPORTS.iter().any(|report| text.contains(report)) {
+                        return Some(text.trim_end().to_owned());
+                    }
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return None,
+                // Older records are gone; it goes on with the oldest that there is.
+                Err(e) if e.raw_os_error() == Some(libc::EPIPE) => (),
+                Err(e) => panic!("the kernel's log: {e}"),
+            }
+        }
+    }
+}
