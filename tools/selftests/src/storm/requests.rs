@@ -33,8 +33,9 @@ impl Place {
             1 => self.did(SetFeatures, dev.set_features(*dice.of(&FEATURES))),
             2 => self.did(GetBackendFeatures, dev.backend_features()),
             3 => {
-                let bits = u64::from(dice.once_in(4)) << 1;
-                self.did(SetBackendFeatures, dev.set_backend_features(bits));
+                self.did(SetBackendFeatures, dev.set_backend_features(0));
+                // Ours has none, the C module this one.
+                self.did(SetBackendFeatures, dev.set_backend_features(2));
             }
             4 => self.did(SetOwner, dev.set_owner()),
             5 | 6 => self.did(ResetOwner, dev.reset_owner()),
