@@ -78,11 +78,7 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
         });
     }
     let more: [(&str, Build); 3] = [
-        ("an index beyond the ring", |n| {
-            let idx = n.ring(TX).avail_idx().wrapping_add(257);
-            n.ring(TX).publish_idx(idx);
-            n.kick(TX);
-        }),
+        ("an index beyond the ring", |n| index_beyond(n, TX)),
         ("more than 1024 pieces", |n| {
             for i in 0..1100u64 {
                 let next = if i < 1099 { DESC_NEXT } else { 0 };
@@ -146,6 +142,17 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
     suite.case("descriptors that change while they are served", || {
         flipping(path, c)
     });
+}
+
+fn index_beyond(n: &mut Net<'_>, queue: u32) {
+    let idx = n.ring(queue).avail_idx().wrapping_add(257);
+    n.ring(queue).publish_idx(idx);
+}
+
+/// For the record of what has gone wrong.
+pub fn indices_beyond(path: &str) -> Outcome {
+    mistake(path, TX, Expect::Stop, |n| index_beyond(n, TX))?;
+    mistake(path, RX, Expect::Stop, |n| index_beyond(n, RX))
 }
 
 fn one(n: &mut Net<'_>, addr: u64, len: u32) {

@@ -13,6 +13,7 @@ mod ioctl;
 mod large;
 mod lifecycle;
 mod limits;
+mod link;
 mod rings;
 mod serve;
 mod storm;

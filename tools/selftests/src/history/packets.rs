@@ -5,17 +5,19 @@
 use super::err;
 use crate::{
     changes::flood,
+    child::Child,
     diag, ensure, ensure_eq,
     guest::{Memory, Piece, DESC_WRITE},
     idle::sleeps,
+    lifecycle::no_worker_left,
     net::{frame, segmented},
-    setup::{endurance, rounds, Net, Options, BUFFERS},
+    setup::{rounds, Net, Options, BUFFERS},
     tap::Outcome,
     vhost::*,
 };
 use std::{
-    fs,
     os::fd::AsRawFd,
+    result::Result,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -45,6 +47,38 @@ pub(super) fn too_long(path: &str) -> Outcome {
         "bytes behind the buffer were written"
     );
     Ok(())
+}
+
+/// A packet for two buffers, of which the second cannot be fetched: an error is no number of
+/// buffers. Then one for which there are too few.
+pub(super) fn bad_head(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1 | F_MRG_RXBUF));
+    let mark = [0x5a; 1200];
+    mem.write(BUFFERS, &mark);
+    net.ring(RX).add(&[(BUFFERS, 600, DESC_WRITE)]);
+    net.ring(RX).push_head(999);
+    net.ring(RX).publish();
+    let sent = frame(1, 1000);
+    net.wire.send(&sent).map_err(err)?;
+    net.kick(RX);
+    ensure!(net.events[0].err.wait(10_000), "the error was not told");
+    sleeps("a head cannot be fetched")?;
+    ensure_eq!(net.ring(RX).used_idx(), 0, "buffers used");
+    ensure!(mem.read(BUFFERS, 1200) == mark, "something was written");
+    net.restart();
+    net.rx_post(&[&[(BUFFERS, 600, 0)]]);
+    sleeps("there are too few buffers")?;
+    ensure_eq!(net.ring(RX).used_idx(), 0, "used of too few buffers");
+    net.rx_post(&[&[(BUFFERS + 600, 600, 0)]]);
+    for len in [600, 412] {
+        let used = net.ring(RX).wait_used();
+        ensure_eq!(used.map(|u| u.1), Some(len), "used length");
+    }
+    ensure!(mem.read(BUFFERS + 12, 1000) == sent, "it arrived changed");
+    ensure!(mem.read(BUFFERS + 1012, 188) == mark[1012..], "and more");
+    net.check_tx(2)?;
+    net.check_rx(3, 300)
 }
 
 pub(super) fn many_heads(path: &str) -> Outcome {
@@ -84,9 +118,9 @@ pub(super) fn many_heads(path: &str) -> Outcome {
     Ok(())
 }
 
-pub(super) fn always_dropped(path: &str) -> Outcome {
-    let mem = Memory::new();
-    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+/// Floods both ways for as long as `go` says: what is received never fits. Says how many frames
+/// went the other way.
+fn dropping(net: &mut Net<'_>, go: impl Fn() -> bool) -> u32 {
     let tiny: Vec<[Piece; 1]> = (0..100u64)
         .map(|i| [(BUFFERS + 0x1000 + i * 16, 16, DESC_WRITE)])
         .collect();
@@ -95,7 +129,7 @@ pub(super) fn always_dropped(path: &str) -> Outcome {
     let done = AtomicBool::new(false);
     let wire = net.wire.as_raw_fd();
     let big = frame(1, 1400);
-    let sent = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let (done, big) = (&done, &big);
         scope.spawn(move || {
             while !done.load(Ordering::Acquire) {
@@ -103,11 +137,17 @@ pub(super) fn always_dropped(path: &str) -> Outcome {
                 unsafe { libc::send(wire, big.as_ptr().cast(), big.len(), 0) };
             }
         });
-        let end = Instant::now() + Duration::from_millis(800);
-        let sent = flood(&mut net, || Instant::now() < end);
+        let sent = flood(net, go);
         done.store(true, Ordering::Release);
         sent
-    });
+    })
+}
+
+pub(super) fn always_dropped(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    let end = Instant::now() + Duration::from_millis(800);
+    let sent = dropping(&mut net, || Instant::now() < end);
     diag!("{sent} frames the other way meanwhile");
     ensure!(
         sent > rounds(500),
@@ -121,47 +161,53 @@ pub(super) fn always_dropped(path: &str) -> Outcome {
     Ok(())
 }
 
-/// Pages that are free, from the kernel's own account.
-fn free_pages() -> i64 {
-    let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    let line = text.lines().find_map(|l| l.strip_prefix("nr_free_pages "));
-    line.and_then(|n| n.parse().ok()).unwrap_or(0)
+/// Kills a process that never ends, when it is in the midst of it, and sees it end.
+fn killed_while(body: impl FnOnce(&EventFd) -> i32) -> Outcome {
+    let ready = EventFd::new();
+    let owner = Child::new(|| body(&ready));
+    ensure!(ready.wait(10_000), "the owner never came to it");
+    std::thread::sleep(Duration::from_millis(300));
+    let before = Instant::now();
+    owner.killed()?;
+    let took = before.elapsed();
+    diag!("killed within {took:?}");
+    ensure!(took < Duration::from_secs(5), "it took {took:?}");
+    no_worker_left()
 }
 
-pub(super) fn short_frames(path: &str) -> Outcome {
-    let mem = Memory::new();
-    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
-    mem.write(BUFFERS, &[0; 64]);
-    let before = free_pages();
-    let mut sent = 0;
-    for i in endurance(40_000) {
-        sent += 1;
-        while net.ring(TX).free() == 0 {
-            net.ring(TX)
-                .wait_used()
-                .ok_or("a short frame did not come back")?;
+pub(super) fn dropping_killed(path: &str) -> Outcome {
+    killed_while(|ready| {
+        let mem = Memory::new();
+        let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+        dropping(&mut net, || ready.signal(1));
+        // It does not come to this: there is room for more signals than there are rounds.
+        0
+    })
+}
+
+/// The owner of a buffer that is worth another try for ever, where there is such a buffer.
+pub(super) fn retried_killed(path: &str) -> Outcome {
+    killed_while(|ready| {
+        let mem = Memory::new();
+        let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+        net.ring(TX).set_desc(0, (BUFFERS, 8, 0), 0);
+        loop {
+            let ring = net.ring(TX);
+            if ring.avail_idx().wrapping_sub(ring.used_idx()) < 200 {
+                ring.push_head(0);
+                ring.publish();
+            }
+            net.kick(TX);
+            ready.signal(1);
         }
-        let old = net.ring(TX).avail_idx();
-        net.ring(TX).add(&[(BUFFERS, 13 + i % 13, 0)]);
-        net.submit(TX, old);
-    }
-    while net.ring(TX).free() < 256 {
-        net.ring(TX)
-            .wait_used()
-            .ok_or("a short frame did not come back")?;
-    }
-    let lost = before - free_pages();
-    diag!("{lost} pages fewer after {sent} frames");
-    ensure!(lost < sent / 5, "{lost} pages are gone");
-    ensure!(net.wire.recv(100).is_none(), "a short frame arrived");
-    net.check_tx(1)
+    })
 }
 
-pub(super) fn livelock(path: &str, features: u64) -> Outcome {
-    let mem = Memory::new();
+/// A device whose next packet to receive is larger than all the buffers that it has.
+fn parked<'m>(path: &str, mem: &'m Memory, features: u64) -> Result<(Net<'m>, Vec<u8>), String> {
     let mut net = Net::start_with(
         Vhost::open(path),
-        &mem,
+        mem,
         Options::new(features | F_VERSION_1 | F_MRG_RXBUF),
         true,
     );
@@ -174,6 +220,12 @@ pub(super) fn livelock(path: &str, features: u64) -> Outcome {
     let mut whole = hdr.to_vec();
     whole.extend(&data);
     net.wire.send(&whole).map_err(err)?;
+    Ok((net, data))
+}
+
+pub(super) fn livelock(path: &str, features: u64) -> Outcome {
+    let mem = Memory::new();
+    let (mut net, data) = parked(path, &mem, features)?;
     sleeps("the packet does not fit")?;
     ensure_eq!(
         net.ring(RX).used_idx(),
@@ -198,4 +250,23 @@ pub(super) fn livelock(path: &str, features: u64) -> Outcome {
     }
     ensure!(got[12..] == data[..], "the packet arrived changed");
     Ok(())
+}
+
+/// The owner dies while the packet still waits for buffers.
+pub(super) fn livelock_killed(path: &str, features: u64) -> Outcome {
+    killed_while(|ready| {
+        let mem = Memory::new();
+        let Ok((mut net, _)) = parked(path, &mem, features) else {
+            return 1;
+        };
+        // Also while it is told again and again that there is something new.
+        loop {
+            net.kick(RX);
+            std::thread::sleep(Duration::from_millis(1));
+            if net.ring(RX).used_idx() != 0 {
+                return 2;
+            }
+            ready.signal(1);
+        }
+    })
 }

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Entries about what a tap is given, and about taps that go away.
+
+use super::err;
+use crate::{
+    changes::flood,
+    diag, ensure, ensure_eq,
+    guest::Memory,
+    idle::sleeps,
+    link::{Macvtap, Verdict, Xdp},
+    net::{frame, Tap},
+    setup::{endurance, Net, Options, BUFFERS, SLOW},
+    tap::Outcome,
+    vhost::*,
+};
+use std::{
+    fs,
+    os::fd::AsRawFd,
+    result::Result,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+/// How many frames are too short, or dropped.
+const FRAMES: u32 = 30_000;
+/// How many of them are enough to tell a leak from what else goes on. Where the kernel is slow it
+/// is not much more than that.
+const ENOUGH: u32 = 4_000;
+
+/// Pages that are free, from the kernel's own account.
+fn free_pages() -> i64 {
+    let text = fs::read_to_string("/proc/vmstat").expect("/proc/vmstat");
+    let line = text.lines().find_map(|l| l.strip_prefix("nr_free_pages "));
+    let pages = line.expect("nr_free_pages").parse();
+    pages.expect("a number of pages")
+}
+
+/// Sends frames of each length below `below`, in turn, and takes the buffers back.
+fn sweep(net: &mut Net<'_>, frames: impl Iterator<Item = u32>, below: u32) -> Result<i64, String> {
+    const LOST: &str = "a frame's buffer did not come back";
+    let mut sent = 0;
+    let mut old = net.ring(TX).avail_idx();
+    for i in frames {
+        if net.ring(TX).free() == 0 {
+            net.submit(TX, old);
+            while net.ring(TX).free() < net.options.size / 2 {
+                net.ring(TX).wait_used().ok_or(LOST)?;
+            }
+            old = net.ring(TX).avail_idx();
+        }
+        net.ring(TX).add(&[(BUFFERS, 12 + i % below, 0)]);
+        sent += 1;
+    }
+    net.submit(TX, old);
+    while net.ring(TX).free() < net.options.size {
+        net.ring(TX).wait_used().ok_or(LOST)?;
+    }
+    Ok(sent)
+}
+
+/// That no pages are gone after many frames of each length below `below`, none of which goes
+/// anywhere. 64 of them share eight pages, or 42 where a program may ask for room before them:
+/// leaked, each costs more than a tenth of a page.
+fn no_page_lost(net: &mut Net<'_>, below: u32) -> Outcome {
+    net.ring(TX).mem.write(BUFFERS, &[0; 128]);
+    // What is kept for the next time is taken before the first count.
+    sweep(net, 0..1000, below)?;
+    let before = free_pages();
+    let slow = SLOW.load(Ordering::Relaxed);
+    let frames = endurance(if slow { ENOUGH + 1000 } else { FRAMES });
+    let sent = sweep(net, frames, below)?;
+    // What else goes on may hold pages for a while; what is leaked is gone for good.
+    let end = Instant::now() + Duration::from_secs(3);
+    let lost = loop {
+        let lost = before - free_pages();
+        if lost < sent / 50 || Instant::now() > end {
+            break lost;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    diag!("{lost} pages fewer after {sent} frames");
+    ensure!(sent >= i64::from(ENOUGH), "{sent} frames only");
+    ensure!(lost < sent / 50, "{lost} pages are gone");
+    Ok(())
+}
+
+pub(super) fn short_frames(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    no_page_lost(&mut net, 14)?;
+    ensure!(net.wire.recv(100).is_none(), "a short frame arrived");
+    net.check_tx(1)?;
+    net.check_rx(2, 300)
+}
+
+pub(super) fn short_frames_xdp(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    let pass = Xdp::attach(&net.tap, Verdict::Pass)?;
+    no_page_lost(&mut net, 14)?;
+    ensure!(net.wire.recv(100).is_none(), "a short frame arrived");
+    net.check_tx(1)?;
+    net.check_rx(2, 300)?;
+    drop(pass);
+    // That frames do meet the program shows when it lets none pass.
+    let all = Xdp::attach(&net.tap, Verdict::Drop)?;
+    no_page_lost(&mut net, 61)?;
+    net.tx(BUFFERS, &frame(3, 200));
+    net.ring(TX).wait_used().ok_or("no used entry")?;
+    ensure!(net.wire.recv(200).is_none(), "a dropped frame arrived");
+    drop(all);
+    net.check_tx(4)
+}
+
+/// A device on a macvtap over a tap, from whose file the other side is read and written.
+struct Stacked<'m> {
+    net: Net<'m>,
+    upper: Macvtap,
+    lower: Tap,
+}
+
+impl<'m> Stacked<'m> {
+    fn new(path: &str, mem: &'m Memory) -> Result<Self, String> {
+        let lower = Tap::new(0);
+        let upper = Macvtap::over(&lower, 12)?;
+        let net = Net::start(path, mem, Options::new(F_VERSION_1));
+        for queue in [RX, TX] {
+            let fd = upper.as_raw_fd();
+            net.dev.set_backend(queue, fd).map_err(err)?;
+        }
+        Ok(Self { net, upper, lower })
+    }
+
+    /// The next frame that leaves below.
+    fn below(&self, millis: i32) -> Option<Vec<u8>> {
+        let mut got = vec![0u8; 2000];
+        if !readable(&self.lower, millis) {
+            return None;
+        }
+        // SAFETY: Room for that much.
+        let n = unsafe { libc::read(self.lower.as_raw_fd(), got.as_mut_ptr().cast(), got.len()) };
+        got.truncate(usize::try_from(n).ok()?);
+        Some(got)
+    }
+
+    /// One frame each way.
+    fn check(&mut self) -> Outcome {
+        let sent = frame(5, 200);
+        self.net.tx(BUFFERS, &sent);
+        let used = self.net.ring(TX).wait_used();
+        used.ok_or("no used entry for TX")?;
+        ensure_eq!(self.below(10_000), Some(sent), "what left below");
+        let sent = frame(6, 400);
+        self.net.rx_post(&[&[(BUFFERS, 2048, 0)]]);
+        // SAFETY: The frame is readable.
+        let n = unsafe { libc::write(self.lower.as_raw_fd(), sent.as_ptr().cast(), sent.len()) };
+        ensure_eq!(n, sent.len() as isize, "what was taken below");
+        let used = self.net.ring(RX).wait_used();
+        ensure_eq!(used.map(|u| u.1), Some(412), "used length");
+        let got = self.net.ring(RX).mem.read(BUFFERS + 12, 400);
+        ensure!(got == sent, "the frame arrived changed");
+        Ok(())
+    }
+}
+
+pub(super) fn short_frames_macvtap(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut stacked = Stacked::new(path, &mem)?;
+    stacked.check()?;
+    no_page_lost(&mut stacked.net, 14)?;
+    ensure!(stacked.below(100).is_none(), "a short frame left below");
+    stacked.check()
+}
+
+/// Floods the device both ways and takes its interface away under it.
+fn removed_under(net: &mut Net<'_>, below: i32, delete: impl Fn() -> Outcome + Send) -> Outcome {
+    let done = AtomicBool::new(false);
+    let buffers: Vec<_> = (0..100u64)
+        .map(|i| [(BUFFERS + 0x1_0000 + i * 2048, 2048, 0)])
+        .collect();
+    net.rx_post(&buffers.iter().map(|b| &b[..]).collect::<Vec<_>>());
+    let (sent, deleted) = std::thread::scope(|scope| {
+        let done = &done;
+        let incoming = frame(2, 300);
+        scope.spawn(move || {
+            while !done.load(Ordering::Acquire) {
+                // SAFETY: The frame is readable.
+                unsafe { libc::write(below, incoming.as_ptr().cast(), incoming.len()) };
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        });
+        let deleter = scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            let deleted = delete();
+            std::thread::sleep(Duration::from_millis(50));
+            done.store(true, Ordering::Release);
+            deleted
+        });
+        let sent = flood(net, || {
+            std::thread::sleep(Duration::from_micros(200));
+            !done.load(Ordering::Acquire)
+        });
+        (sent, deleter.join().expect("the deleter"))
+    });
+    deleted?;
+    diag!("{sent} frames around it");
+    ensure!(sent > 0, "nothing was sent");
+    while net.ring(TX).free() < net.options.size {
+        let used = net.ring(TX).wait_used_for(Duration::from_secs(4));
+        used.ok_or("a buffer did not come back without the interface")?;
+    }
+    sleeps("the interface is gone")
+}
+
+fn works_with_another(net: &mut Net<'_>) -> Outcome {
+    net.tap = Tap::new(12);
+    net.wire = crate::net::Wire::new(&net.tap, false);
+    net.restart();
+    net.check_tx(2)?;
+    net.check_rx(3, 600)
+}
+
+pub(super) fn tap_removed(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    let name = net.tap.name.clone();
+    let wire = net.wire.as_raw_fd();
+    removed_under(&mut net, wire, move || crate::link::delete(&name))?;
+    works_with_another(&mut net)
+}
+
+pub(super) fn macvtap_removed(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut stacked = Stacked::new(path, &mem)?;
+    let (upper, below) = (&stacked.upper, stacked.lower.as_raw_fd());
+    removed_under(&mut stacked.net, below, || upper.delete())?;
+    works_with_another(&mut stacked.net)
+}
