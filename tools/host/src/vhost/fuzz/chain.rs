@@ -10,6 +10,7 @@ use arbitrary::{
 use crate::{
     driver::{
         Driver,
+        Event,
         OWNER, //
     },
     kapi::iov::IoVec,
@@ -42,12 +43,14 @@ pub fn run(data: &[u8]) {
     let _ = guest(&mut Unstructured::new(data));
 }
 
-/// Regions that do not overlap for the guest; for the owner they may.
+/// Regions that do not overlap for the guest, of which some meet; for the owner they may.
 fn regions(u: &mut Unstructured<'_>, data: usize) -> Result<Vec<(u64, u64, u64)>> {
-    let mut list = Vec::new();
-    for nth in 0..u.int_in_range(1..=3)? {
-        let gpa = nth * 0x1000 + u64::from(u.arbitrary::<u8>()?);
+    let (mut list, mut end) = (Vec::new(), 0);
+    for _ in 0..u.int_in_range(1..=3)? {
+        let gap = u64::from(u.arbitrary::<u8>()?);
+        let gpa = end + if gap < 128 { gap } else { 0 };
         let size = u.int_in_range(1..=0xf00)?;
+        end = gpa + size;
         let uaddr = data + usize::from(u.arbitrary::<u16>()? % LEN as u16);
         list.push((gpa, size, uaddr as u64));
     }
@@ -205,11 +208,20 @@ fn free(
     built: &MemTable,
     regions: &[(u64, u64, u64)],
 ) -> Result<()> {
-    let inside = |seg: &IoVec| {
+    let mapped = |from: usize, to: usize| {
         regions.iter().any(|&(_, size, uaddr)| {
-            let (from, to) = (uaddr as usize, (uaddr + size) as usize);
-            seg.base() >= from && seg.base() + seg.len() <= to
+            let (first, end) = (uaddr as usize, (uaddr + size) as usize);
+            from >= first && to <= end
         })
+    };
+    let inside = |seg: &IoVec| mapped(seg.base(), seg.base() + seg.len());
+    // What is read is of the ring, or of an indirect table.
+    let ring_end = driver.avail_event() + 2;
+    let of_ring = |from: usize, to: usize| from >= OWNER && to <= ring_end;
+    let allowed = |event: &Event| match event {
+        Event::Read(r) => of_ring(r.start, r.end) || mapped(r.start, r.end),
+        Event::Write(_) => false,
+        _ => true,
     };
     let mut out = segs(u.int_in_range(1..=64)?);
     while !u.is_empty() {
@@ -229,7 +241,11 @@ fn free(
             _ => {
                 out.clear();
                 let base = ring.base();
-                match take(ring, &driver.mem, built, &mut 0, &mut out) {
+                let (got, events) = driver
+                    .mem
+                    .watch(|| take(ring, &driver.mem, built, &mut 0, &mut out));
+                assert!(events.iter().all(allowed), "{events:x?}");
+                match got {
                     Ok(Some(chain)) => {
                         assert!(chain.head < driver.size);
                         assert_eq!(chain.readable + chain.writable, out.len());
