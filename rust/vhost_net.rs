@@ -6,6 +6,9 @@
 //! a packet is, `vhost` knows rings and who set them up, `kapi` knows the kernel and is the only
 //! one where `unsafe_code` is allowed. `stats` is a leaf. See Documentation/architecture.
 
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
 mod kapi;
 #[forbid(unsafe_code)]
 mod net;

@@ -187,33 +187,33 @@ impl Ring {
     }
 
     /// Asks the guest for kicks again; true when it has made a buffer available meanwhile, for
-    /// which there may be none. When that cannot be told it counts as no.
-    pub(crate) fn enable_notify<M: GuestMemory>(&mut self, mem: &M) -> bool {
+    /// which there may be none.
+    ///
+    /// # Errors
+    ///
+    /// [`MemFault`] when the guest cannot be asked, or it cannot be told what it has made
+    /// available. There may be no kick then.
+    pub(crate) fn enable_notify<M: GuestMemory>(&mut self, mem: &M) -> Result<bool, MemFault> {
         if self.used_flags & USED_F_NO_NOTIFY == 0 {
-            return false;
+            return Ok(false);
         }
         self.used_flags &= !USED_F_NO_NOTIFY;
-        let asked = if self.event_idx {
-            mem.write_u16(self.layout.avail_event(), self.avail_idx)
+        if self.event_idx {
+            mem.write_u16(self.layout.avail_event(), self.avail_idx)?;
         } else {
-            mem.write_u16(self.layout.used_flags(), self.used_flags)
-        };
-        if asked.is_err() {
-            return false;
+            mem.write_u16(self.layout.used_flags(), self.used_flags)?;
         }
         // The guest writes its index and then looks whether to kick; we do it the other way round.
         mem.mb();
-        let Ok(idx) = mem.read_u16(self.layout.avail_idx()) else {
-            return false;
-        };
+        let idx = mem.read_u16(self.layout.avail_idx())?;
         if idx == self.avail_idx {
-            return false;
+            return Ok(false);
         }
         if idx.wrapping_sub(self.next_avail) <= self.layout.size() {
             self.avail_idx = idx;
             mem.rmb();
         }
-        true
+        Ok(true)
     }
 
     /// What the guest has written about interrupts: `used_event` by index, otherwise its flags.

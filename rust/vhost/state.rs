@@ -19,7 +19,10 @@ use crate::{
     stats::QueueStats,
     vhost::{
         features::Negotiated,
-        mem::MemTable,
+        mem::{
+            MemFault,
+            MemTable, //
+        },
         queue::{
             Endpoint,
             Poll, //
@@ -184,12 +187,16 @@ impl<E: Endpoint> State<E> {
             let next = self.endpoint.serve(backend, &mut session);
             session.publish();
             match next {
-                Next::Empty => {
-                    if !session.ring.enable_notify(&session.mem) {
+                Next::Empty => match session.ring.enable_notify(&session.mem) {
+                    // Something slipped in.
+                    Ok(true) => {}
+                    Ok(false) => return Outcome::Done,
+                    Err(MemFault) => {
+                        // The guest may not kick, since it has not been asked.
+                        session.fault();
                         return Outcome::Done;
                     }
-                    // Something slipped in.
-                }
+                },
                 Next::Budget => return Outcome::Again,
                 Next::Backend => {
                     if let Some(ready) = self.ready.as_mut() {

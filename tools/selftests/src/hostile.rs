@@ -276,6 +276,9 @@ fn flipping(path: &str, _c: bool) -> Outcome {
     data.extend(frame(0, 100));
     mem.write(BUFFERS, &data);
     let desc = net.rings[1].desc();
+    for i in 0..64 {
+        net.ring(TX).set_desc(i, (BUFFERS, 112, 0), 0);
+    }
     std::thread::scope(|scope| {
         let mem = &mem;
         scope.spawn(move || {

@@ -18,6 +18,7 @@ use crate::{
     vhost::{
         chain::take,
         features::Negotiated,
+        mem::MemFault,
         notify::passes,
         uapi::Desc, //
     },
@@ -73,7 +74,7 @@ fn off_and_on() {
 
         // They are on already.
         let (more, events) = driver.mem.watch(|| ring.enable_notify(&driver.mem));
-        assert!(!more && events.is_empty());
+        assert_eq!((more, events), (Ok(false), vec![]));
 
         driver.mem.put_u16(event, 0xaaaa);
         let ((), events) = driver.mem.watch(|| ring.disable_notify(&driver.mem));
@@ -90,7 +91,7 @@ fn off_and_on() {
         let (more, events) = driver.mem.watch(|| ring.enable_notify(&driver.mem));
         let place = if by_index { event } else { flags };
         let idx = driver.avail_idx();
-        assert!(!more);
+        assert_eq!(more, Ok(false));
         assert_eq!(
             events,
             [
@@ -131,14 +132,14 @@ fn slipped_in() {
             // One that was taken and put back is not a new one.
             if round == 3 {
                 ring.rewind(1);
-                assert!(!ring.enable_notify(&driver.mem));
+                assert_eq!(ring.enable_notify(&driver.mem), Ok(false));
                 ring.disable_notify(&driver.mem);
                 let taken = take(&mut ring, &driver.mem, &built, &mut 0, &mut out);
                 assert_eq!(taken.map(|taken| taken.is_some()), Ok(true));
             }
             driver.post(0);
             let (more, events) = driver.mem.watch(|| ring.enable_notify(&driver.mem));
-            assert!(more, "{round}");
+            assert_eq!(more, Ok(true), "{round}");
             // It can be read right away, but not before its index.
             assert_eq!(events.last(), Some(&Event::Rmb));
             assert!(!ring.is_drained());
@@ -146,7 +147,7 @@ fn slipped_in() {
     }
 }
 
-/// What cannot be written or read is nothing new; kicks count as on then.
+/// What cannot be written or read is told; kicks count as on then.
 #[test]
 fn on_in_vain() {
     for negotiated in [FLAGS, EVENT] {
@@ -161,20 +162,20 @@ fn on_in_vain() {
         driver.post(0);
         ring.disable_notify(&driver.mem);
         driver.mem.poison_writes(place..place + 1);
-        assert!(!ring.enable_notify(&driver.mem));
+        assert_eq!(ring.enable_notify(&driver.mem), Err(MemFault));
         driver.mem.heal();
 
         ring.disable_notify(&driver.mem);
         driver
             .mem
             .poison_reads(driver.avail_idx()..driver.avail_idx() + 1);
-        assert!(!ring.enable_notify(&driver.mem));
+        assert_eq!(ring.enable_notify(&driver.mem), Err(MemFault));
         driver.mem.heal();
 
         // A jump is something new, which the next look reports.
         ring.disable_notify(&driver.mem);
         driver.lie(9);
-        assert!(ring.enable_notify(&driver.mem));
+        assert_eq!(ring.enable_notify(&driver.mem), Ok(true));
         assert!(ring.is_drained());
         assert!(!ring.is_empty(&driver.mem));
     }
