@@ -8,9 +8,8 @@ use crate::{
     net::frame,
     setup::{Net, Options, BUFFERS},
     tap::{Outcome, Suite},
-    vhost::{Vhost, F_VERSION_1, TX},
+    vhost::{F_VERSION_1, TX},
 };
-use std::{fs, os::fd::AsRawFd};
 
 pub fn run(suite: &mut Suite, path: &str) {
     suite.case_c_fails("fdinfo counts what was done", "it counts nothing", || {
@@ -21,15 +20,6 @@ pub fn run(suite: &mut Suite, path: &str) {
     });
 }
 
-/// A counter of the device's, by its name in fdinfo.
-fn counter(dev: &Vhost, name: &str) -> Result<u64, String> {
-    let path = format!("/proc/self/fdinfo/{}", dev.as_raw_fd());
-    let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.strip_prefix(":\t")?.parse().ok())
-        .ok_or_else(|| format!("no {name} in {text:?}"))
-}
-
 fn counters(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
@@ -37,15 +27,15 @@ fn counters(path: &str) -> Outcome {
         net.check_tx(seed)?;
     }
     net.check_rx(9, 300)?;
-    let faults = counter(&net.dev, "tx-faults")?;
-    ensure_eq!(counter(&net.dev, "tx-packets")?, 3, "packets sent");
-    ensure_eq!(counter(&net.dev, "tx-bytes")?, 600, "bytes sent");
-    ensure_eq!(counter(&net.dev, "tx-buffers")?, 3, "buffers sent from");
-    ensure_eq!(counter(&net.dev, "rx-packets")?, 1, "packets received");
-    ensure_eq!(counter(&net.dev, "rx-bytes")?, 300, "bytes received");
+    let faults = net.counter("tx-faults")?;
+    ensure_eq!(net.counter("tx-packets")?, 3, "packets sent");
+    ensure_eq!(net.counter("tx-bytes")?, 600, "bytes sent");
+    ensure_eq!(net.counter("tx-buffers")?, 3, "buffers sent from");
+    ensure_eq!(net.counter("rx-packets")?, 1, "packets received");
+    ensure_eq!(net.counter("rx-bytes")?, 300, "bytes received");
     ensure_eq!(faults, 0, "faults");
-    let batches = counter(&net.dev, "tx-batches")?;
-    let told = counter(&net.dev, "tx-signals")? + counter(&net.dev, "tx-suppressed")?;
+    let batches = net.counter("tx-batches")?;
+    let told = net.counter("tx-signals")? + net.counter("tx-suppressed")?;
     ensure_eq!(
         batches,
         told,
@@ -55,7 +45,7 @@ fn counters(path: &str) -> Outcome {
     net.ring(TX).publish();
     net.kick(TX);
     ensure!(net.events[1].err.wait(10_000), "no error was signalled");
-    ensure_eq!(counter(&net.dev, "tx-faults")?, 1, "faults after a mistake");
+    ensure_eq!(net.counter("tx-faults")?, 1, "faults after a mistake");
     Ok(())
 }
 

@@ -103,7 +103,7 @@ fn traffic(path: &str, features: u64, fork: u8) -> Outcome {
 /// One of them: whether the failure was met.
 fn round(net: &mut Net<'_>, fail: &FailNth, n: u32, tally: &mut Tally) -> Checked<bool> {
     anew(net)?;
-    let drops = net.counter("rx-drops");
+    let drops = net.counter("rx-drops")?;
     fail.set(n);
     for i in 0..FRAMES {
         post(net, i);
@@ -188,7 +188,7 @@ fn account(net: &mut Net<'_>, drops: u64) -> Checked<[bool; 2]> {
     let all = [u64::from(FRAMES); 2];
     loop {
         let used = [RX, TX].map(|index| u64::from(net.ring(index).used_idx()));
-        let done = [used[0] + net.counter("rx-drops") - drops, used[1]];
+        let done = [used[0] + net.counter("rx-drops")? - drops, used[1]];
         if (0..2).all(|i| told[i] || done[i] == all[i]) {
             // What it does after the last frame counts, too.
             flush(net)?;
