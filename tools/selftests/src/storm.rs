@@ -12,7 +12,7 @@ mod tally;
 
 use crate::{
     child::Child,
-    diag, ensure,
+    diag,
     guest::Memory,
     lifecycle::no_worker_left,
     setup::{Net, Options},
@@ -88,7 +88,8 @@ fn processes(path: &str, c: bool, time: Duration, seed: u64) -> Outcome {
     let mut dice = Dice::new(seed);
     let end = Instant::now() + time;
     let mut children = 0u64;
-    while Instant::now() < end {
+    // Where a tap takes seconds to go, time is over before there were enough.
+    while Instant::now() < end || children < 6 {
         // Whose owner has been killed is nobody's for good.
         place.close(dice.of(&place.devs), &mut dice);
         let running: Vec<Child> = (0..3)
@@ -104,7 +105,6 @@ fn processes(path: &str, c: bool, time: Duration, seed: u64) -> Outcome {
     become_another(&place, path)?;
     diag!("{} children", children + 1);
     place.devs.iter().for_each(|dev| place.look_at(dev));
-    ensure!(children >= 6, "only {children} children");
     tally.check(|kind| SURE.contains(&kind) && counts(c, kind))
 }
 
