@@ -143,6 +143,14 @@ impl<'m> Ring<'m> {
         fence(Ordering::SeqCst);
     }
 
+    /// Makes the same chain available once more, unless `most` are in use.
+    pub fn offer_again(&mut self, head: u16, most: u16) {
+        if self.avail_idx().wrapping_sub(self.used_idx()) < most {
+            self.push_head(head);
+            self.publish();
+        }
+    }
+
     /// Shows it an index of the caller's choice.
     pub fn publish_idx(&self, idx: u16) {
         self.word(self.avail() + 2).store(idx, Ordering::SeqCst);

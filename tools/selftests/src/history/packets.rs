@@ -194,11 +194,7 @@ pub(super) fn retried_killed(path: &str) -> Outcome {
         let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
         net.ring(TX).set_desc(0, (BUFFERS, 8, 0), 0);
         loop {
-            let ring = net.ring(TX);
-            if ring.avail_idx().wrapping_sub(ring.used_idx()) < 200 {
-                ring.push_head(0);
-                ring.publish();
-            }
+            net.ring(TX).offer_again(0, 200);
             net.kick(TX);
             ready.signal(1);
         }

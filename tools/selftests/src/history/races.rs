@@ -89,11 +89,7 @@ fn fetch_all(net: &mut Net<'_>, sent: &[u8]) -> Result<(u32, u64), String> {
     let (mut arrived, mut told) = (0, 0);
     let start = Instant::now();
     loop {
-        let ring = net.ring(TX);
-        if ring.avail_idx().wrapping_sub(ring.used_idx()) < 128 {
-            ring.push_head(0);
-            ring.publish();
-        }
+        net.ring(TX).offer_again(0, 128);
         net.kick(TX);
         while let Some(got) = net.wire.recv(0) {
             ensure!(got == sent, "another frame, of {} bytes", got.len());
