@@ -86,7 +86,7 @@ fn main() -> ExitCode {
     match args.suite {
         Which::Ioctl => ioctl::run(&mut suite, path, c),
         Which::Data => data::run(&mut suite, path),
-        Which::Hostile => hostile::run(&mut suite, path, c),
+        Which::Hostile => hostile::run(&mut suite, path),
         Which::History => history::run(&mut suite, path),
         Which::Limits => limits::run(&mut suite, path),
         Which::Inject => inject::run(&mut suite, path),
