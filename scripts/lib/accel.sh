@@ -30,8 +30,7 @@ kvm_works() {
 
 # kernel_reports LOG: prints what it finds of reports; fails when there is none.
 kernel_reports() {
-	not_our_doing "$1" |
-		grep -nE -A40 'WARNING: |BUG: |Oops|Call Trace|KASAN|KCSAN|UBSAN|kmemleak: [1-9]|unreferenced object|rcu.*(stall|detected)|blocked for more than|possible (circular|recursive) locking|inconsistent lock state|suspicious RCU|general protection|refcount_t:|list_(add|del) corruption|rust_kernel: panicked|Objects remaining|unregister_netdevice: waiting for|ODEBUG'
+	not_our_doing "$1" | grep -nF -A40 -f <(grep -v '^#' "$repo/scripts/lib/reports")
 }
 
 # not_our_doing LOG: the log without two kinds of report. That the kernel kills a test

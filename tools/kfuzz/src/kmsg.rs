@@ -9,23 +9,13 @@ use std::{
     os::unix::fs::OpenOptionsExt,
 };
 
-/// By which a report is known, as in `scripts/lib/accel.sh`.
-const REPORTS: [&str; 14] = [
-    "WARNING: ",
-    "BUG: ",
-    "Oops",
-    "Call Trace",
-    "KASAN",
-    "UBSAN",
-    "INFO: rcu",
-    "blocked for more than",
-    "general protection",
-    "refcount_t:",
-    "corruption",
-    "inconsistent lock state",
-    "rust_kernel: panicked",
-    "Objects remaining",
-];
+/// By which a report is known, a line each.
+const REPORTS: &str = include_str!("../../../scripts/lib/reports");
+
+fn is_report(text: &str) -> bool {
+    let mut known = REPORTS.lines().filter(|line| !line.starts_with('#'));
+    known.any(|report| text.contains(report))
+}
 
 /// The kernel's log from here on.
 pub struct Log(File);
@@ -52,7 +42,7 @@ impl Log {
             match self.0.read(&mut record) {
                 Ok(len) => {
                     let text = String::from_utf8_lossy(&record[..len]);
-                    if REPORTS.iter().any(|report| text.contains(report)) {
+                    if is_report(&text) {
                         return Some(text.trim_end().to_owned());
                     }
                 }
