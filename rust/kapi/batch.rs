@@ -5,17 +5,12 @@
 //! C headers: [`include/linux/if_tun.h`](srctree/include/linux/if_tun.h),
 //! [`include/net/xdp.h`](srctree/include/net/xdp.h)
 
-use core::{
-    ffi::c_void,
-    ptr::{
-        null_mut,
-        NonNull, //
-    },
-};
+use core::ptr::null_mut;
 use kernel::prelude::*;
 
 use super::{
     ffi,
+    frag::Fragment,
     iov::IoVec,
     mm::InMm,
     socket::{
@@ -177,79 +172,6 @@ impl Drop for TxBatch {
     }
 }
 
-/// A piece of a page; freed on drop.
-///
-/// # Invariants
-///
-/// `start` is a fragment of `room` bytes, owned by this value.
-struct Fragment {
-    start: NonNull<u8>,
-    room: usize,
-}
-
-impl Fragment {
-    fn alloc(cache: &mut ffi::page_frag_cache, room: usize) -> Option<Self> {
-        let size = u32::try_from(room).ok()?;
-        // SAFETY: The cache is used by one thread at a time, and the mask is that of a power of
-        // two.
-        let start = unsafe {
-            ffi::__page_frag_alloc_align(
-                cache,
-                size,
-                kernel::bindings::GFP_KERNEL,
-                ffi::VNR_CACHE_BYTES.wrapping_neg(),
-            )
-        };
-        // INVARIANT: Just allocated with that size.
-        NonNull::new(start.cast::<u8>()).map(|start| Self { start, room })
-    }
-
-    /// Copies `len` bytes, gathered from `segs` without their first `skip`, to offset `at`.
-    fn copy_user(&self, segs: &[IoVec], skip: usize, at: usize, len: usize) -> Result<(), ()> {
-        if at.checked_add(len).is_none_or(|end| end > self.room) {
-            return Err(());
-        }
-        let (mut skip, mut at, mut left) = (skip, at, len);
-        for seg in segs {
-            if left == 0 {
-                break;
-            }
-            let drop = skip.min(seg.len());
-            skip -= drop;
-            let take = (seg.len() - drop).min(left);
-            if take == 0 {
-                continue;
-            }
-            // SAFETY: `at + take` is at most the end that was compared with `room` above;
-            // `copy_from_user` checks the address.
-            let missed = unsafe {
-                ffi::vnr_copy_from_user(
-                    self.start.as_ptr().add(at).cast(),
-                    seg.base().wrapping_add(drop) as *const c_void,
-                    take,
-                )
-            };
-            if missed != 0 {
-                return Err(());
-            }
-            at += take;
-            left -= take;
-        }
-        if left == 0 {
-            Ok(())
-        } else {
-            Err(())
-        }
-    }
-}
-
-impl Drop for Fragment {
-    fn drop(&mut self) {
-        // SAFETY: By the invariant ours.
-        unsafe { ffi::page_frag_free(self.start.as_ptr().cast()) };
-    }
-}
-
 /// A packet that was copied in and is not yet part of the batch.
 ///
 /// # Invariants
@@ -272,7 +194,7 @@ impl Frame<'_> {
         // SAFETY: Initialised and in bounds by the invariant, and borrowed from `self`.
         unsafe {
             core::slice::from_raw_parts_mut(
-                self.frag.start.as_ptr().add(self.pad - self.hlen),
+                self.frag.start().as_ptr().add(self.pad - self.hlen),
                 self.hlen,
             )
         }
@@ -281,7 +203,7 @@ impl Frame<'_> {
     /// Makes the packet part of the batch.
     #[inline]
     pub(crate) fn commit(self) {
-        let start = self.frag.start.as_ptr();
+        let start = self.frag.start().as_ptr();
         // The driver reads the header at the start of the fragment, and may be set to read one
         // that is longer than ours.
         // SAFETY: In bounds by the invariant; the two places do not overlap, since
@@ -308,6 +230,6 @@ impl Frame<'_> {
         };
         // INVARIANT: One more frame, whose fragment the batch owns from now on.
         self.batch.len = self.batch.len.wrapping_add(1);
-        core::mem::forget(self.frag);
+        let _ = self.frag.into_raw();
     }
 }

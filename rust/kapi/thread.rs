@@ -31,10 +31,12 @@ use super::{
     ffi,
     mm::Owner,
     retire::Domain,
+    work::{
+        Run,
+        Work, //
+    },
     worker::{
         Context,
-        Run,
-        Work,
         Worker, //
     },
 };

@@ -28,11 +28,11 @@ use kernel::{
 
 use super::{
     ffi,
-    worker::{
+    work::{
         Run,
-        Work,
-        Worker, //
+        Work, //
     },
+    worker::Worker, //
 };
 
 /// What to wait for.

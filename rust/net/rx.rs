@@ -17,14 +17,14 @@ use crate::{
         hdr, //
     },
     vhost::{
-        chain::Fault,
+        fault::Fault,
         features::Negotiated,
         session::{
             Next,
             Room,
-            Session,
-            Taken, //
+            Session, //
         },
+        taken::Taken,
         uapi::{
             BATCH,
             IOV_MAX, //

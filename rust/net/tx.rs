@@ -19,13 +19,13 @@ use crate::{
     },
     stats::QueueStats,
     vhost::{
-        chain::Fault,
+        fault::Fault,
         features::Negotiated,
         session::{
             Next,
-            Session,
-            Taken, //
+            Session, //
         },
+        taken::Taken,
         uapi::BATCH,
     },
 };

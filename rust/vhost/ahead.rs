@@ -9,7 +9,7 @@
 use kernel::prelude::*;
 
 use crate::vhost::{
-    chain::Fault,
+    fault::Fault,
     layout::Layout,
     mem::{
         GuestMemory,

@@ -28,7 +28,7 @@ use crate::{
             ThreadKind, //
         },
         wait::Pollable,
-        worker::Work,
+        work::Work,
     },
     vhost::{
         features::{
@@ -42,6 +42,7 @@ use crate::{
             Endpoint,
             Queue, //
         },
+        queues::Queues,
         session::Buffers,
         uapi::{
             MemoryRegion,
@@ -69,36 +70,6 @@ pub(crate) struct Device<E: Endpoint> {
     state: Mutex<State>,
     queues: Queues<E>,
     domain: Arc<Domain>,
-}
-
-/// Both queues, by index.
-struct Queues<E: Endpoint>([Arc<Work<Queue<E>>>; QUEUES]);
-
-impl<E: Endpoint> Queues<E> {
-    /// Lets go of all that queues work: backends, transmit first, are detached and what was queued
-    /// for them has run; then the kicks, and what they have queued may still run until a flush.
-    fn let_go(&self) {
-        let backends = {
-            let [rx, tx] = &self.0;
-            [tx.detach(), rx.detach()]
-        };
-        for backend in backends {
-            if let Attachment::Changed(retired) = backend {
-                drop(retired.reclaim());
-            }
-        }
-        for queue in &self.0 {
-            let kick = queue.state.lock().kick.take();
-            drop(kick);
-        }
-    }
-}
-
-impl<E: Endpoint> Drop for Queues<E> {
-    /// A queue's files refer to the queue: without this they would keep each other.
-    fn drop(&mut self) {
-        self.let_go();
-    }
 }
 
 impl State {

@@ -24,7 +24,7 @@ use crate::{
         },
         nospec::array_index_nospec,
         thread::ThreadKind,
-        worker::Work, //
+        work::Work, //
     },
     vhost::{
         device::{

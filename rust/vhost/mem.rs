@@ -7,7 +7,7 @@ use kernel::prelude::*;
 use crate::{
     kapi::iov::IoVec,
     vhost::{
-        chain::Fault,
+        fault::Fault,
         uapi::{
             Desc,
             MemoryRegion,

@@ -32,10 +32,12 @@ use crate::{
             Interest,
             Pollable, //
         },
+        work::{
+            Run,
+            Work, //
+        },
         worker::{
             Context,
-            Run,
-            Work,
             Worker, //
         },
     },

@@ -6,7 +6,7 @@ use kernel::prelude::*;
 
 use crate::vhost::{
     ahead::Ahead,
-    chain::Fault,
+    fault::Fault,
     layout::Layout,
     mem::{
         GuestMemory,

@@ -20,12 +20,13 @@ use crate::{
         chain::{
             self,
             Chain,
-            Collected,
-            Fault, //
+            Collected, //
         },
+        fault::Fault,
         features::Negotiated,
         mem::MemTable,
         ring::Ring,
+        taken::Taken,
         uapi::UsedElem,
         used, //
     },
@@ -142,13 +143,7 @@ impl<'q> Session<'q> {
             len: 0,
         };
         let pushed = self.buffers.used.push_within_capacity(elem).is_ok();
-        let taken = Taken {
-            session: self,
-            from,
-            count: 1,
-            writable,
-            bytes,
-        };
+        let taken = Taken::new(self, from, 1, writable, bytes);
         // Publishing in time is the endpoint's part; a buffer that finds no room goes back.
         if pushed {
             Ok(Some(taken))
@@ -179,13 +174,7 @@ impl<'q> Session<'q> {
         Ok(match collected {
             Collected::Ready { heads } => {
                 let writable = self.buffers.segs.len();
-                Room::Ready(Taken {
-                    session: self,
-                    from,
-                    count: heads,
-                    writable,
-                    bytes: want,
-                })
+                Room::Ready(Taken::new(self, from, heads, writable, want))
             }
             Collected::Short => Room::Short,
             Collected::TooSmall => Room::TooSmall,
@@ -224,94 +213,6 @@ impl<'q> Session<'q> {
         self.stats.fault();
         if let Some(err) = self.err {
             err.signal();
-        }
-    }
-}
-
-/// Buffers out of the ring; back into it when dropped.
-pub(crate) struct Taken<'s, 'q> {
-    session: &'s mut Session<'q>,
-    /// The first of their used entries.
-    from: usize,
-    count: usize,
-    writable: usize,
-    bytes: usize,
-}
-
-impl<'q> Taken<'_, 'q> {
-    /// The memory, in the guest's order.
-    #[inline]
-    pub(crate) fn segs(&self) -> &[IoVec] {
-        &self.session.buffers.segs
-    }
-
-    /// How many segments the device may write.
-    #[inline]
-    pub(crate) fn writable(&self) -> usize {
-        self.writable
-    }
-
-    /// The length in bytes: of a buffer, all of it; of room, what was asked for.
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.bytes
-    }
-
-    /// How many buffers these are.
-    #[inline]
-    pub(crate) fn count(&self) -> usize {
-        self.count
-    }
-
-    /// Whether the guest has made more buffers available behind these. Not known counts as yes.
-    #[inline]
-    pub(crate) fn has_more(&mut self) -> bool {
-        !self.session.ring.is_empty(&self.session.mem)
-    }
-
-    /// Writes `data` at `at` bytes into the buffers.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT` when that memory cannot be written, or is not part of them.
-    pub(crate) fn write_at(&self, at: usize, data: &[u8]) -> Result {
-        let (mut skip, mut rest) = (at, data);
-        for seg in self.segs() {
-            if rest.is_empty() {
-                break;
-            }
-            let Some(room) = seg.len().checked_sub(skip) else {
-                skip = skip.wrapping_sub(seg.len());
-                continue;
-            };
-            let (now, later) = rest.split_at_checked(room.min(rest.len())).ok_or(EFAULT)?;
-            self.session
-                .mem
-                .write_bytes(seg.base().wrapping_add(skip), now)?;
-            (skip, rest) = (0, later);
-        }
-        if rest.is_empty() {
-            Ok(())
-        } else {
-            Err(EFAULT)
-        }
-    }
-
-    /// The guest gets them back with the next [`Session::publish`].
-    #[inline]
-    pub(crate) fn complete(mut self) {
-        self.count = 0;
-    }
-}
-
-impl Drop for Taken<'_, '_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.count > 0 {
-            self.session.buffers.used.truncate(self.from);
-            self.session
-                .ring
-                .rewind(u16::try_from(self.count).unwrap_or(u16::MAX));
         }
     }
 }

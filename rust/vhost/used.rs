@@ -3,7 +3,7 @@
 //! Handing buffers back, a batch at a time (VIRTIO 1.3, 2.7.8).
 
 use crate::vhost::{
-    chain::Fault,
+    fault::Fault,
     features::Negotiated,
     mem::{
         GuestMemory,

@@ -3,7 +3,7 @@
 use crate::kapi::batch::{BatchError, TxBatch};
 use crate::kapi::{iov::IoVec, mm::{InMm, Owner}, retire::{Retired, Slot}, socket::Socket};
 use crate::kapi::{uaccess::UserMem, worker::{Context, Worker}};
-use crate::vhost::session::{Session, Taken};
+use crate::vhost::{session::Session, taken::Taken};
 use kernel::prelude::*;
 
 fn needs_send<T: Send>(_: T) {}

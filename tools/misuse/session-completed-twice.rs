@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0382
-// Names: `Taken::<'_, 'q>::complete` takes ownership
+// Names: `Taken::<'s, 'q>::complete` takes ownership
 // A buffer is handed back twice.
-use crate::vhost::session::Taken;
+use crate::vhost::taken::Taken;
 
 pub(crate) fn twice(taken: Taken<'_, '_>) {
     taken.complete();

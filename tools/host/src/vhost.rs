@@ -6,6 +6,8 @@
 mod ahead;
 #[path = "../../../rust/vhost/chain.rs"]
 pub(crate) mod chain;
+#[path = "../../../rust/vhost/fault.rs"]
+pub(crate) mod fault;
 #[path = "../../../rust/vhost/features.rs"]
 pub(crate) mod features;
 #[path = "../../../rust/vhost/iotlb.rs"]

@@ -11,7 +11,7 @@ use crate::{
         GFP_KERNEL, //
     },
     vhost::{
-        chain::Fault,
+        fault::Fault,
         mem::{
             GuestMemory,
             MemTable, //

@@ -19,9 +19,9 @@ use crate::{
         chain::{
             collect,
             take,
-            Collected,
-            Fault, //
+            Collected, //
         },
+        fault::Fault,
         features::Negotiated,
         mem::MemTable,
         model::{

@@ -22,7 +22,7 @@ use crate::{
         GFP_KERNEL, //
     },
     vhost::{
-        chain::Fault,
+        fault::Fault,
         mem::MemTable,
         model::segs,
         uapi::MemoryRegion, //

@@ -21,9 +21,9 @@ use crate::{
         chain::{
             collect,
             take,
-            Collected,
-            Fault, //
+            Collected, //
         },
+        fault::Fault,
         features::Negotiated,
         mem::MemTable,
         ring::Ring,

@@ -18,9 +18,9 @@ use crate::{
     vhost::{
         chain::{
             collect,
-            take,
-            Fault, //
+            take, //
         },
+        fault::Fault,
         features::Negotiated,
         uapi::{
             Desc,

@@ -16,7 +16,7 @@ use crate::{
         GFP_KERNEL, //
     },
     vhost::{
-        chain::Fault,
+        fault::Fault,
         mem::MemTable,
         uapi::MemoryRegion, //
     },

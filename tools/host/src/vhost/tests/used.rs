@@ -11,7 +11,7 @@ use crate::{
         Event, //
     },
     vhost::{
-        chain::Fault,
+        fault::Fault,
         features::Negotiated,
         ring::Ring,
         uapi::UsedElem,
