@@ -34,6 +34,15 @@ machine() {
 	part "$name" "$repo/scripts/vm" "$@" "$name" "$srcdir/scripts/suites/${suite[0]}" "${suite[@]:1}"
 }
 
+# next COMMAND...: in the background, as soon as fewer than two run. Each machine keeps
+# about one processor busy; with more of them than processors they run into their limits.
+next() {
+	while [ "$(jobs -rp | wc -l)" -ge 2 ]; do
+		wait -n || true
+	done
+	"$@" &
+}
+
 # prepare: everything that machines run, for KERNEL.
 prepare() {
 	"$repo/scripts/setup"

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# In the test machine: waiting, without a process, of which each takes a third of a
-# second where the processor is emulated.
+# In the test machine: which kernel it has, and waiting, without a process, of which each
+# takes a third of a second where the processor is emulated.
 
-# slow: whether the kernel looks for mistakes, and takes several times as long for it.
-slow() { case $(uname -r) in *-debug | *-kcsan) ;; *) false ;; esac; }
+# looks_for KIND: whether that is what the kernel was built for: mistakes (debug) or data
+# races (kcsan).
+looks_for() { [[ $(</proc/sys/kernel/osrelease) == *-"$1" ]]; }
+
+# slow: whether it looks for anything, and takes several times as long for it.
+slow() { looks_for debug || looks_for kcsan; }
 
 exec {never}<> <(:)
 
