@@ -11,7 +11,7 @@ build_kernel() {
 	sum=$(kernel_fragments | cat - "$repo/scripts/lib/debug.sh" "$tree$(kernel_source)/Makefile" | sum_of)
 	stamp_is "build-$KERNEL" "$sum" && return
 	step "configure kernel $KERNEL" configure_kernel
-	step "build kernel $KERNEL (some ten minutes on two processors)" kernel_make bzImage modules
+	step "build kernel $KERNEL (a quarter of an hour on two processors)" kernel_make bzImage modules
 	step "install kernel $KERNEL into the tree" install_kernel
 	stamp "build-$KERNEL" "$sum"
 }
