@@ -276,7 +276,7 @@ pub static SLOW: AtomicBool = AtomicBool::new(false);
 pub fn endurance(count: u32) -> impl Iterator<Item = u32> {
     let end = SLOW
         .load(Ordering::Relaxed)
-        .then(|| Instant::now() + Duration::from_secs(8));
+        .then(|| Instant::now() + Duration::from_secs(4));
     (0..count).take_while(move |_| end.is_none_or(|end| Instant::now() < end))
 }
 
