@@ -64,7 +64,7 @@ prepare_checked() {
 
 # count_debug NAME: the suites of scripts/suites/debug, which machine NAME has run.
 count_debug() {
-	local selftests=(ioctl data hostile lifecycle history)
+	local selftests=(ioctl hostile lifecycle history)
 	tap_count "$logs/$1" module "${selftests[@]/%/ (rust)}" "dpdk (rust)" "storm (rust)" removal
 }
 
