@@ -10,15 +10,10 @@ mod sweep;
 mod traffic;
 
 use crate::{
-    ensure,
+    lifecycle::{no_tap_left, no_worker_left},
     tap::{Outcome, Suite},
 };
-use std::{
-    fs,
-    os::unix::fs::FileExt,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::FileExt, path::Path};
 
 /// Where the kernel says which failures there are.
 const KINDS: [&str; 3] = ["failslab", "fail_page_alloc", "fail_usercopy"];
@@ -34,8 +29,8 @@ pub fn run(suite: &mut Suite, path: &str) {
     files::run(suite, path);
     requests::run(suite, path);
     traffic::run(suite, path);
-    suite.case("no worker is left", crate::lifecycle::no_worker_left);
-    suite.case("no tap is held on to", || gone(|tap| tap.starts_with("vt")));
+    suite.case("no worker is left", no_worker_left);
+    suite.case("no tap is held on to", no_tap_left);
 }
 
 /// All allocations may fail, also those that wait, and without a word in the log.
@@ -107,20 +102,4 @@ fn each<T>(
         }
     }
     Err(format!("more than {ENOUGH} failures"))
-}
-
-/// A tap goes when nobody has its file any more, and all who had it are gone.
-fn gone(which: impl Fn(&str) -> bool) -> Outcome {
-    let left = || {
-        let all = fs::read_dir("/sys/class/net").expect("interfaces");
-        all.flatten()
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .find(|name| which(name))
-    };
-    let end = Instant::now() + Duration::from_secs(10);
-    while let Some(name) = left() {
-        ensure!(Instant::now() < end, "{name} is left");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
 }

@@ -59,22 +59,24 @@ pub fn no_worker_left() -> Outcome {
     Ok(())
 }
 
-/// A tap is gone when nobody has its file any more, and all who had it are.
-fn no_tap_left() -> Outcome {
-    let taps = || -> Vec<String> {
-        fs::read_dir("/sys/class/net")
-            .expect("interfaces")
-            .flatten()
-            .map(|e| e.file_name().to_string_lossy().into_owned())
-            .filter(|name| name.starts_with("vt"))
-            .collect()
+/// A tap goes when nobody has its file any more, and all who had it are gone.
+pub fn gone(which: impl Fn(&str) -> bool) -> Outcome {
+    let left = || {
+        let all = fs::read_dir("/sys/class/net").expect("interfaces");
+        all.flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .find(|name| which(name))
     };
     let end = Instant::now() + Duration::from_secs(10);
-    while !taps().is_empty() {
-        ensure!(Instant::now() < end, "left: {:?}", taps());
-        std::thread::sleep(Duration::from_millis(50));
+    while let Some(name) = left() {
+        ensure!(Instant::now() < end, "{name} is left");
+        std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
+}
+
+pub fn no_tap_left() -> Outcome {
+    gone(|name| name.starts_with("vt"))
 }
 
 fn killed(path: &str, child_keeps: bool) -> Outcome {

@@ -2,7 +2,10 @@
 
 //! What an interface can be given: a program for its frames, or a macvtap over it.
 
-use crate::{net::Tap, vhost::Errno};
+use crate::{
+    net::{Tap, TUNSETSNDBUF, TUNSETVNETHDRSZ},
+    vhost::Errno,
+};
 use std::{
     ffi::CString,
     fs,
@@ -10,9 +13,6 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     sync::atomic::{AtomicU32, Ordering},
 };
-
-const TUNSETSNDBUF: u64 = 0x4004_54d4;
-const TUNSETVNETHDRSZ: u64 = 0x4004_54d8;
 
 const BPF_PROG_LOAD: i32 = 5;
 const BPF_LINK_CREATE: i32 = 28;

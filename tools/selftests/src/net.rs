@@ -15,8 +15,8 @@ pub const ETH_TYPE: u16 = 0x88b5;
 
 const TUNSETIFF: u64 = 0x4004_54ca;
 const TUNSETOFFLOAD: u64 = 0x4004_54d0;
-const TUNSETSNDBUF: u64 = 0x4004_54d4;
-const TUNSETVNETHDRSZ: u64 = 0x4004_54d8;
+pub const TUNSETSNDBUF: u64 = 0x4004_54d4;
+pub const TUNSETVNETHDRSZ: u64 = 0x4004_54d8;
 const IFF_TAP: i16 = 2;
 const IFF_NO_PI: i16 = 0x1000;
 const IFF_VNET_HDR: i16 = 0x4000;

@@ -3,11 +3,11 @@
 //! What is done with the file: open, an owner, read, write, poll and close, with each of the
 //! failures that they can meet.
 
-use super::{each, gone, Checked};
+use super::{each, Checked};
 use crate::{
     diag, ensure, ensure_eq,
     guest::Memory,
-    lifecycle::no_worker_left,
+    lifecycle::{gone, no_worker_left},
     setup::{Net, Options},
     tap::{Outcome, Suite},
     vhost::*,
