@@ -20,11 +20,25 @@ accelerator() {
 	cat "$known"
 }
 
+# kernel_options: what KERNEL needs of virtme-ng, a word in each line.
+kernel_options() {
+	built_here || return 0
+	# Such a kernel knows no other file system of a host, and no machine without PCI. Where
+	# the processor is emulated, virtiofsd would write to the machine's memory past QEMU,
+	# which goes on running what it has translated of the page before; a stock kernel has
+	# nothing else. What 9p caches, nobody changes while it runs. Without block devices the
+	# kernel asks for no root by itself.
+	printf '%s\n' --disable-microvm --force-9p -a root=/dev/root \
+		-a rootflags=version=9p2000.L,trans=virtio,access=any,cache=loose,msize=1048576
+}
+
 kvm_works() {
+	local options
+	mapfile -t options < <(kernel_options)
 	say "trying hardware virtualisation ..."
 	# What is looked for is not among the words of the command line.
 	on_terminal timeout --foreground 30 "$repo/scripts/lib/in-tree" "$tree" \
-		vng -r "/lib/modules/$KERNEL/vmlinuz.unsigned" --cpus 1 -m 1G \
+		vng "${options[@]}" -r "/lib/modules/$KERNEL/vmlinuz.unsigned" --cpus 1 -m 1G \
 		--exec 'echo vnr-kvm"-usable"' | grep -q vnr-kvm-usable
 }
 

@@ -11,7 +11,7 @@ build_kernel() {
 	sum=$(kernel_fragments | cat - "$repo/scripts/lib/debug.sh" "$tree$(kernel_source)/Makefile" | sum_of)
 	stamp_is "build-$KERNEL" "$sum" && return
 	step "configure kernel $KERNEL" configure_kernel
-	step "build kernel $KERNEL (a quarter of an hour on two processors)" kernel_make bzImage modules
+	step "build kernel $KERNEL (a quarter of an hour on two processors)" kernel_make vmlinux modules
 	step "install kernel $KERNEL into the tree" install_kernel
 	stamp "build-$KERNEL" "$sum"
 }
@@ -50,5 +50,5 @@ install_kernel() {
 	kernel_make DEPMOD=true modules_install
 	rm -f "$tree/lib/modules/$KERNEL/build"
 	in_tree depmod "$KERNEL"
-	cp "$tree$(kernel_build)/arch/x86/boot/bzImage" "$tree/lib/modules/$KERNEL/vmlinuz.unsigned"
+	cp "$tree$(kernel_build)/vmlinux" "$tree/lib/modules/$KERNEL/vmlinuz.unsigned"
 }
