@@ -34,10 +34,11 @@ machine() {
 	part "$name" "$repo/scripts/vm" "$@" "$name" "$srcdir/scripts/suites/${suite[0]}" "${suite[@]:1}"
 }
 
-# next COMMAND...: in the background, as soon as fewer than two run. Each machine keeps
-# about one processor busy; with more of them than processors they run into their limits.
+# next COMMAND...: in the background, as soon as fewer than so many (lanes) run. A machine
+# keeps about one processor busy; with many more of them than processors they run into
+# their limits.
 next() {
-	while [ "$(jobs -rp | wc -l)" -ge 2 ]; do
+	while [ "$(jobs -rp | wc -l)" -ge "${lanes-2}" ]; do
 		wait -n || true
 	done
 	"$@" &
