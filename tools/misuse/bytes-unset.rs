@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0277
-// Names: `Told: zerocopy::IntoBytes`
+// Names: `Said: zerocopy::IntoBytes`
 // Names: bound in `UserMem::<'a>::write_slice`
 // What does not say that all of its bytes are set is written to user memory.
 use crate::kapi::uaccess::UserMem;
@@ -8,11 +8,11 @@ use kernel::prelude::*;
 
 #[repr(C)]
 #[derive(zerocopy_derive::Immutable)]
-struct Told {
+struct Said {
     kind: u8,
     len: u32,
 }
 
 pub(crate) fn tell(user: &UserMem<'_>, kind: u8) -> Result {
-    user.write_slice(4096, &[Told { kind, len: 1 }])
+    user.write_slice(4096, &[Said { kind, len: 1 }])
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0277
-// Names: `Told` has 3 total byte(s) of padding
+// Names: `Loose` has 3 total byte(s) of padding
 // Names: bound in `UserMem::<'a>::write_slice`
 // What has padding, and so bytes that nobody has set, is written to user memory.
 use crate::kapi::uaccess::UserMem;
@@ -8,11 +8,11 @@ use kernel::prelude::*;
 
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, zerocopy_derive::Immutable)]
-struct Told {
+struct Loose {
     kind: u8,
     len: u32,
 }
 
 pub(crate) fn tell(user: &UserMem<'_>, kind: u8) -> Result {
-    user.write_slice(4096, &[Told { kind, len: 1 }])
+    user.write_slice(4096, &[Loose { kind, len: 1 }])
 }
