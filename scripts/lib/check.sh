@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# In the test machine: cases of a suite, as TAP.
+# In the test machine: cases of a suite, as TAP, and what several of them do with the
+# module and ask of it.
 
 # suite NAME: begins one.
 suite() {
@@ -28,4 +29,26 @@ check() {
 plan() {
 	echo "1..$count"
 	return $failed
+}
+
+# kmod's would first be linked with a library of ciphers, and rmmod would ask by itself
+# whether anybody has the module.
+insmod() { /bin/busybox insmod "$@"; }
+rmmod() { /bin/busybox rmmod "$@"; }
+
+# loaded: whether our module is.
+loaded() {
+	local all
+	all=$(</proc/modules)
+	[[ $'\n'$all == *$'\nvhost_net_rs '* ]]
+}
+
+# no_worker: whether nobody's thread is named like a worker.
+no_worker() {
+	local file name
+	for file in /proc/[0-9]*/task/*/comm; do
+		# Whose it was may have gone.
+		{ read -r name <"$file"; } 2>/dev/null || continue
+		[[ ! $name =~ ^vhost-[0-9]+$ ]] || return
+	done
 }
