@@ -58,7 +58,7 @@ not_our_doing() {
 		{ held = held $0 "\n"; depth++ }
 		/ (to|of|in) 0x.* by (task|interrupt)/ { depth = 0 }
 		race && depth <= 2 && /\[vhost_net/ { keep = 1 }
-		NR > began && /WARNING: |BUG: |Oops|unreferenced object|unregister_netdevice/ { keep = 1 }
+		NR > began && /WARNING: |BUG: |Oops|unreferenced object|unregister_netdevice: waiting/ { keep = 1 }
 		$0 ~ end { if (keep) printf "%s", held; end = held = ""; race = keep = 0 }
 		END { printf "%s", held }' "$1"
 }
