@@ -6,4 +6,5 @@ pub(crate) mod backend;
 pub(crate) mod device;
 mod hdr;
 mod rx;
+mod side;
 mod tx;

@@ -3,8 +3,9 @@
 //! A virtio-net server in the host kernel, behind the ioctl interface of `/dev/vhost-net`.
 //!
 //! Layers, of which each may use those below it and never one above: `net` knows sockets and what
-//! a packet is, `vhost` knows rings and who set them up, `kapi` knows the kernel and is the only
-//! one where `unsafe_code` is allowed. `stats` is a leaf. See Documentation/architecture.
+//! a packet is, `vhost` knows who set a queue up and who serves it. Below it, `virtqueue` is the
+//! ring itself and pure, and `kapi` knows the kernel and is the only one where `unsafe_code` is
+//! allowed. `stats` is a leaf. See Documentation/architecture.
 
 #![deny(unsafe_code)]
 
@@ -16,6 +17,8 @@ mod net;
 mod stats;
 #[forbid(unsafe_code)]
 mod vhost;
+#[forbid(unsafe_code)]
+mod virtqueue;
 
 use kernel::prelude::*;
 

@@ -10,6 +10,9 @@ use core::mem::{
     size_of, //
 };
 
+/// The segments that one packet may have; `UIO_MAXIOV`.
+pub(crate) const IOV_MAX: usize = 1024;
+
 /// A run of bytes in the owner's address space; `struct iovec`.
 ///
 /// Plain numbers: nothing is promised about what is mapped there, and every access checks.

@@ -9,26 +9,24 @@ use kernel::{
 
 use crate::{
     kapi::{
+        iov::IOV_MAX,
         socket::Socket,
         tun::Receiver, //
     },
-    net::{
-        device::Budget,
-        hdr, //
-    },
+    net::hdr,
     vhost::{
-        fault::Fault,
-        features::Negotiated,
+        budget::Budget,
         session::{
             Next,
             Room,
-            Session, //
+            Session,
+            BATCH, //
         },
-        taken::Taken,
-        uapi::{
-            BATCH,
-            IOV_MAX, //
-        },
+        taken::Taken, //
+    },
+    virtqueue::{
+        fault::Fault,
+        features::Negotiated, //
     },
 };
 

@@ -13,20 +13,20 @@ use crate::{
         mm::InMm,
         socket::Socket, //
     },
-    net::{
-        device::Budget,
-        hdr, //
-    },
+    net::hdr,
     stats::QueueStats,
     vhost::{
-        fault::Fault,
-        features::Negotiated,
+        budget::Budget,
         session::{
             Next,
-            Session, //
+            Session,
+            BATCH, //
         },
-        taken::Taken,
-        uapi::BATCH,
+        taken::Taken, //
+    },
+    virtqueue::{
+        fault::Fault,
+        features::Negotiated, //
     },
 };
 

@@ -28,15 +28,9 @@ use crate::{
             ThreadKind, //
         },
         wait::Pollable,
-        work::Work,
+        work::Work, //
     },
     vhost::{
-        features::{
-            Negotiated,
-            BACKEND_OFFERED,
-            OFFERED, //
-        },
-        mem::MemTable,
         queue::{
             Attachment,
             Endpoint,
@@ -45,8 +39,18 @@ use crate::{
         queues::Queues,
         session::Buffers,
         uapi::{
-            MemoryRegion,
+            BACKEND_OFFERED,
             QUEUES, //
+        },
+    },
+    virtqueue::{
+        features::{
+            Negotiated,
+            OFFERED, //
+        },
+        mem::{
+            MemTable,
+            MemoryRegion, //
         },
     },
 };

@@ -31,10 +31,6 @@ use crate::{
             Device,
             State, //
         },
-        features::{
-            BACKEND_OFFERED,
-            OFFERED, //
-        },
         queue::{
             Endpoint,
             Queue, //
@@ -47,11 +43,15 @@ use crate::{
         uapi::{
             self,
             MemoryHeader,
-            MemoryRegion,
             VringAddr,
             VringFile,
-            VringState, //
+            VringState,
+            BACKEND_OFFERED, //
         },
+    },
+    virtqueue::{
+        features::OFFERED,
+        mem::MemoryRegion, //
     },
 };
 

@@ -43,7 +43,6 @@ use crate::{
     },
     stats::QueueStats,
     vhost::{
-        mem::MemFault,
         session::{
             Next,
             Session, //
@@ -53,6 +52,7 @@ use crate::{
             State, //
         },
     },
+    virtqueue::mem::MemFault, //
 };
 
 /// What is on the other side of a queue.

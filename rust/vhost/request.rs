@@ -4,9 +4,13 @@
 
 use kernel::prelude::*;
 
-use crate::vhost::uapi::{
-    self,
-    MemoryHeader, //
+use crate::{
+    vhost::uapi::{
+        self,
+        MemoryHeader,
+        VringAddr, //
+    },
+    virtqueue::layout::Layout, //
 };
 
 /// The regions that a memory table may have.
@@ -14,7 +18,7 @@ const MEM_REGIONS_MAX: u32 = 64;
 
 /// A command for one ring, by the part of it that it sets or tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RingCommand {
+pub(crate) enum RingCommand {
     SetNum,
     SetAddr,
     SetBase,
@@ -28,7 +32,7 @@ impl RingCommand {
     /// # Errors
     ///
     /// `ENOTTY` for what is not one.
-    pub(super) fn decode(cmd: u32) -> Result<Self> {
+    pub(crate) fn decode(cmd: u32) -> Result<Self> {
         Ok(match cmd {
             uapi::SET_VRING_NUM => Self::SetNum,
             uapi::SET_VRING_ADDR => Self::SetAddr,
@@ -43,7 +47,7 @@ impl RingCommand {
 }
 
 /// A file descriptor, or the one number that stands for none.
-pub(super) fn optional(fd: i32) -> Option<i32> {
+pub(crate) fn optional(fd: i32) -> Option<i32> {
     (fd != uapi::VHOST_FILE_UNBIND).then_some(fd)
 }
 
@@ -52,8 +56,24 @@ pub(super) fn optional(fd: i32) -> Option<i32> {
 /// # Errors
 ///
 /// `EINVAL` for what is none.
-pub(super) fn base(num: u32) -> Result<u16> {
+pub(crate) fn base(num: u32) -> Result<u16> {
     u16::try_from(num).map_err(|_| EINVAL)
+}
+
+/// VHOST_SET_VRING_ADDR: `layout` in other places.
+///
+/// # Errors
+///
+/// In this order: `EOPNOTSUPP` for a flag, since there is none but logging, which is not offered;
+/// `EINVAL` for a place that is not aligned, also that of the log, which is not used.
+pub(crate) fn places(layout: Layout, addr: &VringAddr) -> Result<Layout> {
+    if addr.flags != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    if addr.log_guest_addr % 4 != 0 {
+        return Err(EINVAL);
+    }
+    layout.with_places(addr.desc, addr.avail, addr.used)
 }
 
 /// How many regions follow the head of a memory table.
@@ -61,7 +81,7 @@ pub(super) fn base(num: u32) -> Result<u16> {
 /// # Errors
 ///
 /// In this order: `EOPNOTSUPP` when what must be zero is not, `E2BIG` for too many.
-pub(super) fn regions(head: &MemoryHeader) -> Result<usize> {
+pub(crate) fn regions(head: &MemoryHeader) -> Result<usize> {
     if head.padding != 0 {
         return Err(EOPNOTSUPP);
     }

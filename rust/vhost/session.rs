@@ -11,12 +11,16 @@ use kernel::prelude::*;
 use crate::{
     kapi::{
         eventfd::EventFd,
-        iov::IoVec,
+        iov::{
+            IoVec,
+            IOV_MAX, //
+        },
         mm::InMm,
         uaccess::UserMem, //
     },
     stats::QueueStats,
-    vhost::{
+    vhost::taken::Taken,
+    virtqueue::{
         chain::{
             self,
             Chain,
@@ -26,11 +30,16 @@ use crate::{
         features::Negotiated,
         mem::MemTable,
         ring::Ring,
-        taken::Taken,
         uapi::UsedElem,
         used, //
     },
 };
+
+/// Used entries that may wait to be published.
+pub(crate) const BATCH: usize = 64;
+
+/// Used entries of the largest packet behind a batch that is almost due.
+const HEADS_MAX: usize = IOV_MAX + BATCH + 1;
 
 /// Why an endpoint stopped, and so what the queue waits for.
 pub(crate) enum Next {
@@ -58,8 +67,8 @@ impl Buffers {
     /// `ENOMEM`.
     pub(super) fn new() -> Result<Self> {
         Ok(Self {
-            segs: KVec::with_capacity(super::uapi::IOV_MAX, GFP_KERNEL)?,
-            used: KVec::with_capacity(super::uapi::HEADS_MAX, GFP_KERNEL)?,
+            segs: KVec::with_capacity(IOV_MAX, GFP_KERNEL)?,
+            used: KVec::with_capacity(HEADS_MAX, GFP_KERNEL)?,
         })
     }
 }

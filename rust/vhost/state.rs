@@ -18,22 +18,25 @@ use crate::{
     },
     stats::QueueStats,
     vhost::{
-        features::Negotiated,
-        mem::{
-            MemFault,
-            MemTable, //
-        },
         queue::{
             Endpoint,
             Poll, //
         },
-        ring::Ring,
+        request,
         session::{
             Buffers,
             Next,
             Session, //
         },
         uapi::VringAddr, //
+    },
+    virtqueue::{
+        features::Negotiated,
+        mem::{
+            MemFault,
+            MemTable, //
+        },
+        ring::Ring, //
     },
 };
 
@@ -137,10 +140,10 @@ impl<E: Endpoint> State<E> {
     ///
     /// # Errors
     ///
-    /// Those of [`super::layout::Layout::with_addr`]; `EINVAL` for a place that cannot be user memory when the
-    /// queue is served.
+    /// Those of [`request::places`]; `EINVAL` for a place that cannot be user memory when the queue
+    /// is served.
     pub(super) fn set_addr(&mut self, addr: &VringAddr) -> Result {
-        let layout = self.ring.layout().with_addr(addr)?;
+        let layout = request::places(self.ring.layout(), addr)?;
         if self.is_attached() && !layout.parts_ok(self.negotiated, access_ok) {
             return Err(EINVAL);
         }

@@ -1,26 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The records and numbers of the interface: `linux/vhost.h`, `linux/virtio_ring.h`.
+//! The records and numbers of the ioctl interface: `linux/vhost.h`.
 //!
-//! Userspace's records are read as bytes and decoded here, little endian as everything is on the
-//! machines this builds for; the ring's are laid out as the guest sees them.
+//! Records are read as bytes and decoded here, little endian as everything is on the machines
+//! this builds for.
 
-use core::mem::size_of;
-use kernel::prelude::*;
-use zerocopy_derive::Immutable;
+use crate::virtqueue::mem::MemoryRegion;
 
 /// Queues of a device: receive is 0 and transmit is 1.
 pub(crate) const QUEUES: usize = 2;
-/// The segments that one packet may have; `UIO_MAXIOV`.
-pub(crate) const IOV_MAX: usize = 1024;
-/// Used entries that may wait to be published.
-pub(crate) const BATCH: usize = 64;
-/// Used entries of the largest packet behind a batch that is almost due.
-pub(crate) const HEADS_MAX: usize = IOV_MAX + BATCH + 1;
-/// Packets that one run may move.
-pub(crate) const PKT_WEIGHT: usize = 256;
-/// Bytes that one run may move.
-pub(crate) const WEIGHT: usize = 0x80000;
+
+/// The features of VHOST_GET_BACKEND_FEATURES.
+pub(crate) const BACKEND_OFFERED: u64 = 0;
 
 /// The file descriptor that stands for none; `VHOST_FILE_UNBIND`.
 pub(crate) const VHOST_FILE_UNBIND: i32 = -1;
@@ -190,16 +181,6 @@ impl MemoryHeader {
 }
 
 /// `struct vhost_memory_region`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MemoryRegion {
-    /// Its first address for the guest.
-    pub(crate) gpa: u64,
-    /// Its length in bytes.
-    pub(crate) size: u64,
-    /// Its first address for the owner.
-    pub(crate) uaddr: u64,
-}
-
 impl MemoryRegion {
     /// In bytes.
     pub(crate) const SIZE: usize = 32;
@@ -215,44 +196,6 @@ impl MemoryRegion {
     }
 }
 
-/// `struct vring_desc`, one entry of the descriptor table (VIRTIO 1.3, 2.7.5).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes)]
-pub(crate) struct Desc {
-    /// Where, for the guest.
-    pub(crate) addr: u64,
-    /// How many bytes.
-    pub(crate) len: u32,
-    /// `DESC_F_*`.
-    pub(crate) flags: u16,
-    /// Which entry follows, if one does.
-    pub(crate) next: u16,
-}
-
-/// The chain goes on at `next`.
-pub(crate) const DESC_F_NEXT: u16 = 1;
-/// The device may write the buffer; otherwise it may read it.
-pub(crate) const DESC_F_WRITE: u16 = 2;
-/// The buffer is a table of descriptors.
-pub(crate) const DESC_F_INDIRECT: u16 = 4;
-
-/// `struct vring_used_elem`, one entry of the used ring (VIRTIO 1.3, 2.7.8).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
-pub(crate) struct UsedElem {
-    /// The first descriptor of the buffer.
-    pub(crate) id: u32,
-    /// How many bytes of it were written.
-    pub(crate) len: u32,
-}
-
-/// `VRING_AVAIL_F_NO_INTERRUPT`: the guest wants none.
-pub(crate) const AVAIL_F_NO_INTERRUPT: u16 = 1;
-/// `VRING_USED_F_NO_NOTIFY`: the device wants no kicks.
-pub(crate) const USED_F_NO_NOTIFY: u16 = 1;
-
-const _: () = assert!(size_of::<Desc>() == 16);
-const _: () = assert!(size_of::<UsedElem>() == 8);
 const _: () = assert!(GET_FEATURES == 0x8008_AF00 && SET_FEATURES == 0x4008_AF00);
 const _: () = assert!(SET_OWNER == 0x0000_AF01 && RESET_OWNER == 0x0000_AF02);
 const _: () = assert!(SET_MEM_TABLE == 0x4008_AF03 && SET_VRING_NUM == 0x4008_AF10);

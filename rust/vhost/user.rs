@@ -14,7 +14,7 @@ use kernel::{
 
 use crate::{
     kapi::uaccess::UserMem,
-    vhost::{
+    virtqueue::{
         mem::{
             GuestMemory,
             MemFault, //

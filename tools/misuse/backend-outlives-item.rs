@@ -2,7 +2,10 @@
 // Error: E0621
 // Names: &'a worker::Context<'_>
 // The backend is kept for longer than the work item runs.
-use crate::kapi::{retire::Slot, worker::Context};
+use crate::kapi::{
+    retire::Slot,
+    worker::Context, //
+};
 
 pub(crate) fn keep<'a>(slot: &'a Slot<u32>, ctx: &Context<'_>) -> Option<&'a u32> {
     slot.read(ctx)

@@ -2,7 +2,14 @@
 // Error: cannot construct
 // Names: worker::Context<'_>
 // The backend is read by what is no work item, with a context made up for it.
-use crate::kapi::{mm::InMm, retire::Slot, worker::{Context, Worker}};
+use crate::kapi::{
+    mm::InMm,
+    retire::Slot,
+    worker::{
+        Context,
+        Worker, //
+    },
+};
 
 pub(crate) fn read(slot: &Slot<u32>, worker: &Worker, mm: InMm<'_>) -> Option<u32> {
     let ctx = Context { worker, mm };

@@ -1,9 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 // Compiles: the same things, done as they are meant.
-use crate::kapi::batch::{BatchError, TxBatch};
-use crate::kapi::{iov::IoVec, mm::{InMm, Owner}, retire::{Retired, Slot}, socket::Socket};
-use crate::kapi::{uaccess::UserMem, worker::{Context, Worker}};
-use crate::vhost::{session::Session, taken::Taken};
+use crate::kapi::batch::{
+    BatchError,
+    TxBatch, //
+};
+use crate::kapi::{
+    iov::IoVec,
+    mm::{
+        InMm,
+        Owner, //
+    },
+    retire::{
+        Retired,
+        Slot, //
+    },
+    socket::Socket, //
+};
+use crate::kapi::{
+    uaccess::UserMem,
+    worker::{
+        Context,
+        Worker, //
+    },
+};
+use crate::vhost::{
+    session::Session,
+    taken::Taken, //
+};
 use kernel::prelude::*;
 
 fn needs_send<T: Send>(_: T) {}

@@ -2,7 +2,10 @@
 // Error: E0515
 // Names: `owner`
 // The evidence outlives the owner.
-use crate::kapi::mm::{InMm, Owner};
+use crate::kapi::mm::{
+    InMm,
+    Owner, //
+};
 use kernel::prelude::*;
 
 pub(crate) fn outlive() -> Result<InMm<'static>> {

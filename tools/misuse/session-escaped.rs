@@ -2,7 +2,10 @@
 // Error: E0621
 // Names: &'a mut Session<'q>
 // A buffer outlives the session that it was taken in.
-use crate::vhost::{session::Session, taken::Taken};
+use crate::vhost::{
+    session::Session,
+    taken::Taken, //
+};
 
 pub(crate) fn escape<'a, 'q>(session: &mut Session<'q>) -> Option<Taken<'a, 'q>> {
     session.take().ok().flatten()

@@ -13,18 +13,23 @@ use std::{
     ops::Range,
 };
 
-use crate::vhost::{
-    features::Negotiated,
-    layout::Layout,
-    mem::{
-        GuestMemory,
-        MemFault, //
+use crate::{
+    vhost::{
+        request,
+        uapi::VringAddr, //
     },
-    ring::Ring,
-    uapi::{
-        Desc,
-        UsedElem,
-        VringAddr, //
+    virtqueue::{
+        features::Negotiated,
+        layout::Layout,
+        mem::{
+            GuestMemory,
+            MemFault, //
+        },
+        ring::Ring,
+        uapi::{
+            Desc,
+            UsedElem, //
+        },
     },
 };
 
@@ -313,7 +318,7 @@ impl Driver {
             log_guest_addr: 0,
         };
         let layout = Layout::UNSET.with_size(u32::from(self.size)).unwrap();
-        layout.with_addr(&addr).unwrap()
+        request::places(layout, &addr).unwrap()
     }
 
     /// Starts at position `at`, with nothing available and nothing used.

@@ -19,9 +19,10 @@ pub mod prelude;
 mod kapi;
 mod net;
 mod vhost;
+mod virtqueue;
 
 #[cfg(any(test, feature = "fuzz"))]
-pub use vhost::fuzz;
+pub use virtqueue::fuzz;
 
 #[cfg(any(test, feature = "fuzz"))]
 mod driver;

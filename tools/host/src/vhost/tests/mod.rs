@@ -1,17 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the pure files must do, and what no guest can make them do.
+//! Numbers, records and messages of the interface.
 
-mod chain;
-mod collect;
-mod features;
-mod hostile;
 mod iotlb;
-mod mem;
-mod notify;
-mod prefetch;
-mod ring;
 mod uapi;
-mod used;
-
-pub(crate) use super::model;

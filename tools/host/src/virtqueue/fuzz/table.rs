@@ -21,11 +21,13 @@ use crate::{
         EFAULT,
         GFP_KERNEL, //
     },
-    vhost::{
+    virtqueue::{
         fault::Fault,
-        mem::MemTable,
-        model::segs,
-        uapi::MemoryRegion, //
+        mem::{
+            MemTable,
+            MemoryRegion, //
+        },
+        model::segs, //
     },
 };
 

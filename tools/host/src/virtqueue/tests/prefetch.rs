@@ -18,7 +18,7 @@ use crate::{
         Driver,
         Event, //
     },
-    vhost::{
+    virtqueue::{
         chain::{
             take,
             Chain, //

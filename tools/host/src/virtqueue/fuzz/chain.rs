@@ -15,7 +15,7 @@ use crate::{
     },
     kapi::iov::IoVec,
     prelude::KVec,
-    vhost::{
+    virtqueue::{
         chain::{
             collect,
             take,
@@ -124,7 +124,10 @@ fn guest(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-type Expected = Option<(u16, std::result::Result<crate::vhost::model::Buffer, Fault>)>;
+type Expected = Option<(
+    u16,
+    std::result::Result<crate::virtqueue::model::Buffer, Fault>,
+)>;
 
 /// The same as the slow way; a mistake changes nothing. True when a buffer was taken.
 fn check_take(

@@ -15,7 +15,7 @@ use crate::{
         Driver,
         Event, //
     },
-    vhost::{
+    virtqueue::{
         chain::{
             collect,
             take, //

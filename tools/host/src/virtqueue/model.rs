@@ -10,15 +10,15 @@ use crate::{
         KVec,
         GFP_KERNEL, //
     },
-    vhost::{
+    virtqueue::{
         fault::Fault,
         mem::{
             GuestMemory,
-            MemTable, //
+            MemTable,
+            MemoryRegion, //
         },
         uapi::{
             Desc,
-            MemoryRegion,
             UsedElem, //
         },
     },

@@ -2,7 +2,7 @@
 
 //! Whether the guest is to be interrupted (VIRTIO 1.3, 2.7.7 and 2.7.10).
 
-use crate::vhost::{
+use crate::virtqueue::{
     features::Negotiated,
     mem::GuestMemory,
     ring::Ring,

@@ -10,7 +10,7 @@ use crate::{
         Driver,
         Event, //
     },
-    vhost::{
+    virtqueue::{
         fault::Fault,
         features::Negotiated,
         ring::Ring,

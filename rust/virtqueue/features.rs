@@ -26,9 +26,6 @@ pub(crate) const OFFERED: u64 = NET_F_MRG_RXBUF
     | RING_F_EVENT_IDX
     | F_VERSION_1;
 
-/// The features of VHOST_GET_BACKEND_FEATURES.
-pub(crate) const BACKEND_OFFERED: u64 = 0;
-
 /// The length of `struct virtio_net_hdr` and of the one with `num_buffers`, in bytes.
 const HDR_LEN: usize = 10;
 const HDR_LEN_MRG: usize = 12;

@@ -7,12 +7,11 @@
 use core::mem::size_of;
 use kernel::prelude::*;
 
-use crate::vhost::{
+use crate::virtqueue::{
     features::Negotiated,
     uapi::{
         Desc,
-        UsedElem,
-        VringAddr, //
+        UsedElem, //
     },
 };
 
@@ -61,24 +60,20 @@ impl Layout {
         Ok(Self { size, ..self })
     }
 
-    /// The same number of entries in the places of VHOST_SET_VRING_ADDR.
+    /// The same number of entries in other places.
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` for a flag: there is none but logging, which is not offered. `EINVAL` for a
-    /// place that is not aligned.
-    pub(crate) fn with_addr(self, addr: &VringAddr) -> Result<Self> {
-        if addr.flags != 0 {
-            return Err(EOPNOTSUPP);
-        }
-        if addr.avail % 2 != 0 || addr.used % 4 != 0 || addr.log_guest_addr % 4 != 0 {
+    /// `EINVAL` for a place that is not aligned. Descriptors may be anywhere.
+    pub(crate) fn with_places(self, desc: u64, avail: u64, used: u64) -> Result<Self> {
+        if avail % 2 != 0 || used % 4 != 0 {
             return Err(EINVAL);
         }
         let place = |addr: u64| usize::try_from(addr).map_err(|_| EINVAL);
         Ok(Self {
-            desc: place(addr.desc)?,
-            avail: place(addr.avail)?,
-            used: place(addr.used)?,
+            desc: place(desc)?,
+            avail: place(avail)?,
+            used: place(used)?,
             ..self
         })
     }

@@ -15,7 +15,7 @@ use crate::{
         Driver,
         Event, //
     },
-    vhost::{
+    virtqueue::{
         chain::take,
         features::Negotiated,
         mem::MemFault,

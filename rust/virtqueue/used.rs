@@ -2,7 +2,7 @@
 
 //! Handing buffers back, a batch at a time (VIRTIO 1.3, 2.7.8).
 
-use crate::vhost::{
+use crate::virtqueue::{
     fault::Fault,
     features::Negotiated,
     mem::{

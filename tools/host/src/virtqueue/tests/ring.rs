@@ -16,14 +16,15 @@ use crate::{
     },
     prelude::*,
     vhost::{
+        request,
+        uapi::VringAddr, //
+    },
+    virtqueue::{
         chain::take,
         features::Negotiated,
         layout::Layout,
         ring::Ring,
-        uapi::{
-            Desc,
-            VringAddr, //
-        },
+        uapi::Desc, //
     },
 };
 
@@ -57,7 +58,7 @@ fn places() {
     assert!(Layout::UNSET.is_unset());
     for offset in 0..8 {
         let at = 0x1000 + offset;
-        let with = |addr: VringAddr| Layout::UNSET.with_addr(&addr);
+        let with = |addr: VringAddr| request::places(Layout::UNSET, &addr);
         // Descriptors may be anywhere.
         assert!(with(addr(at, 0, 0)).is_ok_and(|l| !l.is_unset()));
         let avail = with(addr(0, at, 0)).map(|l| assert!(!l.is_unset()));
@@ -78,11 +79,11 @@ fn places() {
             flags,
             ..addr(0, 1, 0)
         };
-        assert_eq!(Layout::UNSET.with_addr(&odd), Err(EOPNOTSUPP));
+        assert_eq!(request::places(Layout::UNSET, &odd), Err(EOPNOTSUPP));
     }
     // Setting one leaves the other.
     let layout = Layout::UNSET.with_size(64).unwrap();
-    let layout = layout.with_addr(&addr(16, 32, 64)).unwrap();
+    let layout = request::places(layout, &addr(16, 32, 64)).unwrap();
     assert_eq!(layout.size(), 64);
     assert!(!layout.with_size(2).unwrap().is_unset());
 }
@@ -93,7 +94,7 @@ fn parts() {
     for shift in 0..=15 {
         let size = 1u64 << shift;
         let layout = Layout::UNSET.with_size(1 << shift).unwrap();
-        let layout = layout.with_addr(&addr(0x1001, 0x20002, 0x30004)).unwrap();
+        let layout = request::places(layout, &addr(0x1001, 0x20002, 0x30004)).unwrap();
         for (negotiated, event) in [(FLAGS, 0), (EVENT, 2)] {
             let parts = [
                 (0x1001, 16 * size),
@@ -183,7 +184,7 @@ fn moving() {
         data as u64,
         driver.used_flags() as u64,
     );
-    ring.set_layout(ring.layout().with_addr(&moved).unwrap());
+    ring.set_layout(request::places(ring.layout(), &moved).unwrap());
     assert_eq!(head(&mut ring, &driver), Some(6));
     // Back again by one, and from elsewhere.
     ring.rewind(1);

@@ -17,7 +17,7 @@ use crate::{
     driver::Driver,
     kapi::iov::IoVec,
     prelude::KVec,
-    vhost::{
+    virtqueue::{
         chain::{
             collect,
             take,

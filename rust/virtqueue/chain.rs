@@ -6,7 +6,7 @@ use kernel::prelude::*;
 
 use crate::{
     kapi::iov::IoVec,
-    vhost::{
+    virtqueue::{
         fault::Fault,
         layout::Layout,
         mem::{

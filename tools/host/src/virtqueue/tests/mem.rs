@@ -15,10 +15,12 @@ use crate::{
         EFAULT,
         GFP_KERNEL, //
     },
-    vhost::{
+    virtqueue::{
         fault::Fault,
-        mem::MemTable,
-        uapi::MemoryRegion, //
+        mem::{
+            MemTable,
+            MemoryRegion, //
+        },
     },
 };
 

@@ -9,7 +9,7 @@ use arbitrary::{
 
 use crate::{
     driver::Driver,
-    vhost::{
+    virtqueue::{
         features::Negotiated,
         notify::passes,
         uapi::UsedElem,

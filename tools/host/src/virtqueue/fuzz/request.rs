@@ -27,19 +27,21 @@ use crate::{
         EOPNOTSUPP, //
     },
     vhost::{
-        features::Negotiated,
-        layout::Layout,
         request::{
             self,
             RingCommand, //
         },
         uapi::{
             MemoryHeader,
-            MemoryRegion,
             VringAddr,
             VringFile,
             VringState, //
         },
+    },
+    virtqueue::{
+        features::Negotiated,
+        layout::Layout,
+        mem::MemoryRegion, //
     },
 };
 
@@ -65,7 +67,7 @@ fn requests(u: &mut Unstructured<'_>) -> Result<()> {
         } else {
             Ok(Parts::new(layout.size(), &bytes))
         };
-        match (layout.with_addr(&addr), expected) {
+        match (request::places(layout, &addr), expected) {
             (Ok(new), Ok(parts)) => check_parts(u, new, &parts)?,
             (Err(got), Err(expected)) => assert_eq!(got, expected, "{addr:x?}"),
             (got, _) => panic!("{got:?} for {addr:x?}"),

@@ -8,14 +8,14 @@
 
 use kernel::prelude::*;
 
-use crate::vhost::{
+use crate::virtqueue::{
     fault::Fault,
     layout::Layout,
     mem::{
         GuestMemory,
         MemFault, //
     },
-    uapi::Desc,
+    uapi::Desc, //
 };
 
 /// Entries, and descriptors, that are read at once.

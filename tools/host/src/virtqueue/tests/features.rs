@@ -2,10 +2,12 @@
 
 //! Features, and what follows from them.
 
-use crate::vhost::features::{
-    Negotiated,
-    BACKEND_OFFERED,
-    OFFERED, //
+use crate::{
+    vhost::uapi::BACKEND_OFFERED,
+    virtqueue::features::{
+        Negotiated,
+        OFFERED, //
+    },
 };
 
 const MRG: u64 = 1 << 15;

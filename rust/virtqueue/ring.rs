@@ -4,7 +4,7 @@
 
 use kernel::prelude::*;
 
-use crate::vhost::{
+use crate::virtqueue::{
     ahead::Ahead,
     fault::Fault,
     layout::Layout,

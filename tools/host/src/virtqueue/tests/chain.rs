@@ -19,7 +19,7 @@ use crate::{
         Event, //
     },
     kapi::iov::IoVec,
-    vhost::{
+    virtqueue::{
         chain::{
             take,
             Chain, //

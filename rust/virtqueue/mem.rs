@@ -6,11 +6,10 @@ use kernel::prelude::*;
 
 use crate::{
     kapi::iov::IoVec,
-    vhost::{
+    virtqueue::{
         fault::Fault,
         uapi::{
             Desc,
-            MemoryRegion,
             UsedElem, //
         },
     },
@@ -44,8 +43,19 @@ pub(crate) trait GuestMemory {
     fn rmb(&self);
     /// What was written before this is seen before what is written after.
     fn wmb(&self);
-    /// Both, and writes against reads.
+    /// A full barrier.
     fn mb(&self);
+}
+
+/// A region of guest memory as userspace describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MemoryRegion {
+    /// Its first address for the guest.
+    pub(crate) gpa: u64,
+    /// Its length in bytes.
+    pub(crate) size: u64,
+    /// Its first address for the owner.
+    pub(crate) uaddr: u64,
 }
 
 /// A region, with both ends inclusive so that one may reach the end of the address space.

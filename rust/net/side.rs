@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The two directions of a device.
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    kapi::{
+        socket::Socket,
+        wait::Interest, //
+    },
+    net::{
+        rx::Rx,
+        tx::Tx, //
+    },
+    vhost::{
+        queue::Endpoint,
+        session::{
+            Next,
+            Session, //
+        },
+    },
+};
+
+/// One of the two directions, seen from the guest.
+pub(crate) enum Side {
+    /// From the socket to the guest; queue 0.
+    Rx(Rx),
+    /// From the guest to the socket; queue 1.
+    Tx(Tx),
+}
+
+impl Endpoint for Side {
+    type Backend = Socket;
+
+    fn interest(&self) -> Interest {
+        match self {
+            Self::Rx(_) => Interest::Readable,
+            Self::Tx(_) => Interest::Writable,
+        }
+    }
+
+    fn attach(&mut self, backend: &Arc<Socket>) -> Result {
+        match self {
+            Self::Rx(rx) => rx.attach(backend),
+            Self::Tx(_) => Ok(()),
+        }
+    }
+
+    fn detach(&mut self) {
+        match self {
+            Self::Rx(rx) => rx.detach(),
+            Self::Tx(_) => {}
+        }
+    }
+
+    fn serve(&mut self, backend: &Socket, session: &mut Session<'_>) -> Next {
+        match self {
+            Self::Rx(rx) => rx.serve(session),
+            Self::Tx(tx) => tx.serve(backend, session),
+        }
+    }
+}

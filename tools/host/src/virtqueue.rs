@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pure files of the module's `virtqueue`.
+
+#[path = "../../../rust/virtqueue/ahead.rs"]
+mod ahead;
+#[path = "../../../rust/virtqueue/chain.rs"]
+pub(crate) mod chain;
+#[path = "../../../rust/virtqueue/fault.rs"]
+pub(crate) mod fault;
+#[path = "../../../rust/virtqueue/features.rs"]
+pub(crate) mod features;
+#[path = "../../../rust/virtqueue/layout.rs"]
+pub(crate) mod layout;
+#[path = "../../../rust/virtqueue/mem.rs"]
+pub(crate) mod mem;
+#[path = "../../../rust/virtqueue/notify.rs"]
+pub(crate) mod notify;
+#[path = "../../../rust/virtqueue/ring.rs"]
+pub(crate) mod ring;
+#[path = "../../../rust/virtqueue/uapi.rs"]
+pub(crate) mod uapi;
+#[path = "../../../rust/virtqueue/used.rs"]
+pub(crate) mod used;
+
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod model;
+#[cfg(test)]
+mod tests;
