@@ -59,6 +59,7 @@ enum {
 
 /* rust/helpers/param.c */
 extern char vnr_node[VNR_NODE_LEN];
+extern ushort vnr_max_mem_regions;
 
 /* rust/helpers/file.c */
 __poll_t vnr_vfs_poll(struct file *file, struct poll_table_struct *pt);

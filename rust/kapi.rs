@@ -15,6 +15,7 @@ mod kcov;
 mod link;
 pub(crate) mod mm;
 pub(crate) mod nospec;
+pub(crate) mod param;
 pub(crate) mod retire;
 pub(crate) mod socket;
 pub(crate) mod thread;

@@ -4,7 +4,13 @@
 
 #include "vhost_net_rs.h"
 
-/* The module! macro has no string parameters. */
+/* The module! macro has no string parameters, and none that sysfs shows. */
 char vnr_node[VNR_NODE_LEN] = "vhost-net";
 module_param_string(node, vnr_node, sizeof(vnr_node), 0444);
 MODULE_PARM_DESC(node, "Name of the device node under /dev (default: vhost-net)");
+
+/* As many as the parameter's type holds, since clients ask another module's. */
+ushort vnr_max_mem_regions = USHRT_MAX;
+module_param_named(max_mem_regions, vnr_max_mem_regions, ushort, 0444);
+MODULE_PARM_DESC(max_mem_regions,
+		 "Most regions of guest memory, at least 64 (default: 65535)");

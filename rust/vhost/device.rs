@@ -184,7 +184,7 @@ impl<E: Endpoint> Device<E> {
     pub(super) fn reset_owner(&self) -> Result {
         let mut state = self.state.lock();
         state.enter()?;
-        let empty = Arc::new(MemTable::new(KVec::new())?, GFP_KERNEL)?;
+        let empty = Arc::new(MemTable::new(KVVec::new())?, GFP_KERNEL)?;
         self.stop(&mut state);
         state.kind = ThreadKind::Task;
         for queue in &self.queues.0 {
@@ -245,7 +245,7 @@ impl<E: Endpoint> Device<E> {
     /// # Errors
     ///
     /// `EFAULT` for regions that are out of bounds, `ENOMEM`; the old table stays then.
-    pub(super) fn set_mem_table(&self, _state: &State, regions: KVec<MemoryRegion>) -> Result {
+    pub(super) fn set_mem_table(&self, _state: &State, regions: KVVec<MemoryRegion>) -> Result {
         let table = Arc::new(MemTable::new(regions)?, GFP_KERNEL)?;
         for queue in &self.queues.0 {
             queue.state.lock().check_table(&table)?;

@@ -23,6 +23,7 @@ use crate::{
             EventFd, //
         },
         nospec::array_index_nospec,
+        param,
         thread::ThreadKind,
         work::Work, //
     },
@@ -141,14 +142,15 @@ impl<E: Endpoint> Device<E> {
     }
 
     fn read_mem_table(&self, state: &State, arg: Arg) -> Result {
-        let count = request::regions(&MemoryHeader::from_bytes(&arg.read()?))?;
-        let mut regions = KVec::with_capacity(count, GFP_KERNEL)?;
+        let head = MemoryHeader::from_bytes(&arg.read()?);
+        let count = request::regions(&head, param::max_mem_regions())?;
+        let mut regions = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
         let len = count.saturating_mul(MemoryRegion::SIZE);
         let mut reader = self.after(arg, MemoryHeader::SIZE, len);
         for _ in 0..count {
             let mut bytes = [0; MemoryRegion::SIZE];
             reader.read_slice(&mut bytes)?;
-            regions.push(MemoryRegion::from_bytes(&bytes), GFP_KERNEL)?;
+            regions.push(MemoryRegion::from_bytes(&bytes), GFP_KERNEL_ACCOUNT)?;
         }
         self.set_mem_table(state, regions)
     }

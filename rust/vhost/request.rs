@@ -13,8 +13,9 @@ use crate::{
     virtqueue::layout::Layout, //
 };
 
-/// The regions that a memory table may have.
-const MEM_REGIONS_MAX: u32 = 64;
+/// The regions that a memory table may have at the least: what userspace takes for the limit when
+/// nothing tells it another.
+const MEM_REGIONS_MIN: u16 = 64;
 
 /// A command for one ring, by the part of it that it sets or tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,18 +77,18 @@ pub(crate) fn places(layout: Layout, addr: &VringAddr) -> Result<Layout> {
     layout.with_places(addr.desc, addr.avail, addr.used)
 }
 
-/// How many regions follow the head of a memory table.
+/// How many regions follow the head of a memory table, of which `max` are allowed, and 64 in any
+/// case.
 ///
 /// # Errors
 ///
 /// In this order: `EOPNOTSUPP` when what must be zero is not, `E2BIG` for too many.
-pub(crate) fn regions(head: &MemoryHeader) -> Result<usize> {
+pub(crate) fn regions(head: &MemoryHeader, max: u16) -> Result<usize> {
     if head.padding != 0 {
         return Err(EOPNOTSUPP);
     }
-    if head.nregions > MEM_REGIONS_MAX {
-        return Err(E2BIG);
+    match u16::try_from(head.nregions) {
+        Ok(count) if count <= max.max(MEM_REGIONS_MIN) => Ok(usize::from(count)),
+        _ => Err(E2BIG),
     }
-    // CAST: At most `MEM_REGIONS_MAX`.
-    Ok(head.nregions as usize)
 }

@@ -64,6 +64,8 @@ struct Region {
     first: u64,
     last: u64,
     uaddr: u64,
+    /// Which region reaches furthest, of this one and those before it in the table.
+    furthest: usize,
 }
 
 impl Region {
@@ -79,11 +81,55 @@ impl Region {
     }
 }
 
+/// Sorts regions by their first addresses. What `core` has for that may panic.
+///
+/// # Errors
+///
+/// `ENOMEM`, and never for regions that are in order.
+fn sorted(mut regions: KVVec<Region>) -> Result<KVVec<Region>> {
+    if regions.is_sorted_by_key(|r| r.first) {
+        return Ok(regions);
+    }
+    let mut merged = KVVec::with_capacity(regions.len(), GFP_KERNEL_ACCOUNT)?;
+    // Each `run` of them is in order.
+    let mut run = 1usize;
+    while run < regions.len() {
+        let two = run.saturating_mul(2);
+        merged.clear();
+        for runs in regions.chunks(two) {
+            let (left, right) = runs.split_at_checked(run).unwrap_or((runs, &[]));
+            merge(left, right, &mut merged)?;
+        }
+        core::mem::swap(&mut regions, &mut merged);
+        run = two;
+    }
+    Ok(regions)
+}
+
+/// Adds what is in either, both of which are in order, in order.
+fn merge(mut left: &[Region], mut right: &[Region], merged: &mut KVVec<Region>) -> Result {
+    loop {
+        let next = match (left.split_first(), right.split_first()) {
+            (Some((next, rest)), other) if other.is_none_or(|(r, _)| next.first <= r.first) => {
+                left = rest;
+                next
+            }
+            (_, Some((next, rest))) => {
+                right = rest;
+                next
+            }
+            _ => return Ok(()),
+        };
+        merged.push(*next, GFP_KERNEL_ACCOUNT)?;
+    }
+}
+
 /// Where guest memory is: VHOST_SET_MEM_TABLE.
 ///
 /// Replaced whole and never changed. Where regions overlap, any of them answers.
 pub(crate) struct MemTable {
-    regions: KVec<Region>,
+    /// In the order of their first addresses.
+    regions: KVVec<Region>,
 }
 
 impl MemTable {
@@ -93,8 +139,8 @@ impl MemTable {
     ///
     /// `EFAULT` for a region that wraps around or is empty; an empty one at zero stands for the
     /// whole address space. `ENOMEM`.
-    pub(crate) fn new(regions: KVec<MemoryRegion>) -> Result<Self> {
-        let mut checked = KVec::with_capacity(regions.len(), GFP_KERNEL)?;
+    pub(crate) fn new(regions: KVVec<MemoryRegion>) -> Result<Self> {
+        let mut checked = KVVec::with_capacity(regions.len(), GFP_KERNEL_ACCOUNT)?;
         for region in regions.iter() {
             let last = region.gpa.wrapping_add(region.size).wrapping_sub(1);
             if last < region.gpa {
@@ -104,8 +150,17 @@ impl MemTable {
                 first: region.gpa,
                 last,
                 uaddr: region.uaddr,
+                furthest: 0,
             };
-            checked.push(region, GFP_KERNEL)?;
+            checked.push(region, GFP_KERNEL_ACCOUNT)?;
+        }
+        let mut checked = sorted(checked)?;
+        let (mut furthest, mut reached) = (0, 0);
+        for (at, region) in checked.iter_mut().enumerate() {
+            if region.last > reached {
+                (furthest, reached) = (at, region.last);
+            }
+            region.furthest = furthest;
         }
         Ok(Self { regions: checked })
     }
@@ -129,10 +184,13 @@ impl MemTable {
 
     #[cold]
     fn search(&self, hint: &mut usize, gpa: u64) -> Option<&Region> {
-        // Few regions, and traffic stays within one of them for long.
-        let at = self.regions.iter().position(|r| r.contains(gpa))?;
+        // Those that begin behind `gpa` do not have it. Of the others, that which reaches
+        // furthest has it if any has.
+        let begun = self.regions.partition_point(|r| r.first <= gpa);
+        let at = self.regions.get(begun.checked_sub(1)?)?.furthest;
+        let region = self.regions.get(at).filter(|r| r.contains(gpa))?;
         *hint = at;
-        self.regions.get(at)
+        Some(region)
     }
 
     /// Adds the `len` bytes from `gpa` on to `segs`: one segment for each region they touch.

@@ -2,9 +2,12 @@
 
 //! Stands in for the kernel's prelude: as much of it as the pure files use.
 
-use core::ops::{
-    Deref,
-    DerefMut, //
+use core::{
+    cell::Cell,
+    ops::{
+        Deref,
+        DerefMut, //
+    },
 };
 
 pub use zerocopy::{
@@ -42,6 +45,7 @@ impl From<AllocError> for Error {
 pub struct Flags(());
 
 pub const GFP_KERNEL: Flags = Flags(());
+pub const GFP_KERNEL_ACCOUNT: Flags = Flags(());
 
 /// There was no room, and what was to be put in.
 #[derive(Debug)]
@@ -52,6 +56,14 @@ pub struct PushError<T>(pub T);
 pub struct KVec<T> {
     items: Vec<T>,
     capacity: usize,
+}
+
+/// The one for what may be too large for pages that lie side by side.
+pub type KVVec<T> = KVec<T>;
+
+thread_local! {
+    /// How many elements this thread has looked at in searches of vectors.
+    pub static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
 }
 
 impl<T> KVec<T> {
@@ -78,6 +90,14 @@ impl<T> KVec<T> {
         self.capacity = self.capacity.max(self.items.len() + 1);
         self.items.push(item);
         Ok(())
+    }
+
+    /// As that of slices, and counts.
+    pub fn partition_point(&self, mut before: impl FnMut(&T) -> bool) -> usize {
+        self.items.partition_point(|item| {
+            LOOKED_AT.set(LOOKED_AT.get() + 1);
+            before(item)
+        })
     }
 
     pub fn truncate(&mut self, len: usize) {

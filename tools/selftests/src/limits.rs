@@ -5,6 +5,7 @@
 use crate::{
     child::Child,
     ensure, ensure_eq,
+    group::Group,
     guest::Memory,
     lifecycle::no_worker_left,
     setup::{Net, Options},
@@ -17,10 +18,9 @@ use std::{
         fd::{AsRawFd, FromRawFd, OwnedFd},
         unix::process::ExitStatusExt,
     },
-    path::{Path, PathBuf},
 };
 
-pub fn run(suite: &mut Suite, path: &str) {
+pub fn run(suite: &mut Suite, path: &str, c: bool) {
     suite.case("no more processes: no worker of the owner's", || {
         no_processes(path, 1)
     });
@@ -31,6 +31,11 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("no more file descriptors in the process", || no_files(path));
     suite.case("no more files in the system", || no_files_at_all(path));
     suite.case("no more memory in the control group", || no_memory(path));
+    suite.case_c_fails(
+        "memory tables are in the control group",
+        "they are accounted to nobody",
+        || crate::slots::accounted(path, c),
+    );
     suite.case("no worker is left", no_worker_left);
 }
 
@@ -224,33 +229,6 @@ fn no_files_at_all(path: &str) -> Outcome {
     Net::start(path, &mem, Options::new(F_VERSION_1)).check_tx(3)
 }
 
-/// A control group, removed when dropped.
-struct Group(PathBuf);
-
-impl Group {
-    fn new(limit: &str) -> std::io::Result<Self> {
-        let root = Path::new("/sys/fs/cgroup");
-        fs::write(root.join("cgroup.subtree_control"), "+memory")?;
-        let group = Self(root.join("vhost-selftests"));
-        fs::create_dir(&group.0)?;
-        fs::write(group.0.join("memory.max"), limit)?;
-        Ok(group)
-    }
-
-    /// How often something has met its limit.
-    fn reached(&self) -> std::io::Result<u64> {
-        let events = fs::read_to_string(self.0.join("memory.events"))?;
-        let max = events.lines().find_map(|line| line.strip_prefix("max "));
-        Ok(max.and_then(|count| count.parse().ok()).unwrap_or(0))
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 /// More devices than there can be memory for.
 const MANY: usize = 4000;
 
@@ -273,7 +251,7 @@ fn devices(path: &str) -> Option<Errno> {
 fn no_memory(path: &str) -> Outcome {
     let group = Group::new("6M").map_err(|e| format!("no control group: {e}"))?;
     let status = Child::new(|| {
-        fs::write(group.0.join("cgroup.procs"), "0").expect("joining the control group");
+        group.join().expect("joining the control group");
         // No other limit comes first.
         assert!(limit(libc::RLIMIT_NOFILE, 2 * MANY as u64), "RLIMIT_NOFILE");
         let refused = devices(path);

@@ -4,6 +4,7 @@
 
 mod changes;
 mod data;
+mod group;
 mod history;
 mod hostile;
 mod idle;
@@ -16,6 +17,7 @@ mod limits;
 mod link;
 mod rings;
 mod serve;
+mod slots;
 mod storm;
 mod told;
 mod travel;
@@ -88,7 +90,7 @@ fn main() -> ExitCode {
         Which::Data => data::run(&mut suite, path),
         Which::Hostile => hostile::run(&mut suite, path),
         Which::History => history::run(&mut suite, path),
-        Which::Limits => limits::run(&mut suite, path),
+        Which::Limits => limits::run(&mut suite, path, c),
         Which::Inject => inject::run(&mut suite, path),
         Which::Storm => storm::run(&mut suite, path, c, args.seconds, args.seed),
         Which::Serve => unreachable!(),

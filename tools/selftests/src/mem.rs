@@ -11,13 +11,14 @@ pub const DESC_INDIRECT: u16 = 4;
 
 /// Where guest memory begins for the guest: nowhere near where it is for us.
 pub const GPA: u64 = 0x4000_0000;
-/// Its length, in two regions that meet in the middle, and are apart for us.
+/// Its length, in regions that meet for the guest, and are apart for us.
 pub const SIZE: usize = 16 << 20;
-const HALF: usize = SIZE / 2;
+const PAGE: usize = 4096;
 
 /// Guest memory.
 pub struct Memory {
-    halves: [*mut u8; 2],
+    /// Where each region is for us; all are of one length, but for the last.
+    parts: Vec<*mut u8>,
 }
 
 // SAFETY: Plain memory, and the tests order their own accesses.
@@ -32,33 +33,59 @@ impl Default for Memory {
 }
 
 impl Memory {
+    /// In two regions.
     pub fn new() -> Self {
-        let map = || {
-            // SAFETY: A fresh mapping.
-            let at = unsafe {
-                libc::mmap(
-                    ptr::null_mut(),
-                    HALF,
-                    libc::PROT_READ | libc::PROT_WRITE,
-                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                    -1,
-                    0,
-                )
-            };
-            assert!(at != libc::MAP_FAILED);
-            at.cast()
+        Self::in_regions(2)
+    }
+
+    /// In as many regions.
+    pub fn in_regions(count: usize) -> Self {
+        // SAFETY: A fresh mapping: each region with a page before it that is nobody's.
+        let at = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                SIZE + count * PAGE,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
         };
-        Self {
-            halves: [map(), map()],
+        assert!(at != libc::MAP_FAILED);
+        let mut memory = Self {
+            parts: vec![ptr::null_mut(); count],
+        };
+        // Backwards, so that what is behind a region for the guest is not behind it for us.
+        let mut at = at.cast::<u8>();
+        for part in (0..count).rev() {
+            // SAFETY: Within the mapping.
+            unsafe { libc::mprotect(at.cast(), PAGE, libc::PROT_NONE) };
+            memory.parts[part] = at.wrapping_add(PAGE);
+            at = at.wrapping_add(PAGE + memory.len(part));
+        }
+        memory
+    }
+
+    /// The length of all regions but the last.
+    fn each(&self) -> usize {
+        SIZE / self.parts.len() / PAGE * PAGE
+    }
+
+    /// The length of one.
+    fn len(&self, part: usize) -> usize {
+        if part + 1 < self.parts.len() {
+            self.each()
+        } else {
+            SIZE - part * self.each()
         }
     }
 
     pub fn regions(&self) -> Vec<Region> {
-        (0..2)
+        (0..self.parts.len())
             .map(|i| Region {
-                gpa: GPA + (i * HALF) as u64,
-                size: HALF as u64,
-                uaddr: self.halves[i] as u64,
+                gpa: GPA + (i * self.each()) as u64,
+                size: self.len(i) as u64,
+                uaddr: self.parts[i] as u64,
                 flags: 0,
             })
             .collect()
@@ -68,7 +95,8 @@ impl Memory {
     pub fn at(&self, gpa: u64) -> *mut u8 {
         let off = (gpa - GPA) as usize;
         assert!(off < SIZE, "{gpa:#x} is not in guest memory");
-        self.halves[off / HALF].wrapping_add(off % HALF)
+        let part = (off / self.each()).min(self.parts.len() - 1);
+        self.parts[part].wrapping_add(off - part * self.each())
     }
 
     pub fn write(&self, gpa: u64, data: &[u8]) {
@@ -103,10 +131,13 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        for half in self.halves {
-            // SAFETY: Ours, and no longer used.
-            unsafe { libc::munmap(half.cast(), HALF) };
-        }
+        // The last region is the first for us, behind a page.
+        let first = self
+            .parts
+            .last()
+            .map_or(ptr::null_mut(), |at| at.wrapping_sub(PAGE));
+        // SAFETY: Ours, and no longer used.
+        unsafe { libc::munmap(first.cast(), SIZE + self.parts.len() * PAGE) };
     }
 }
 

@@ -134,13 +134,30 @@ fn values(bytes: &[u8; 8]) {
     };
     let state = VringState::from_bytes(bytes);
     assert_eq!(request::base(state.num), position);
-    let expected = match (low, high) {
-        (0..=64, 0) => Ok(low as usize),
-        (_, 0) => Err(E2BIG),
-        _ => Err(EOPNOTSUPP),
+    regions(MemoryHeader::from_bytes(bytes), number(bytes, 2, 2));
+    // Near the limit, too.
+    let nregions = number(bytes, 4, 4) as u32 % 0x1_0002;
+    let head = MemoryHeader {
+        nregions,
+        padding: 0,
     };
-    let head = MemoryHeader::from_bytes(bytes);
-    assert_eq!(request::regions(&head), expected, "{head:?}");
+    for max in [low % 0x1_0000, 0, 64, 65, 0xFFFF, nregions.into()] {
+        regions(head, max % 0x1_0000);
+    }
+}
+
+/// As many regions as are allowed, and 64 in any case.
+fn regions(head: MemoryHeader, max: u128) {
+    let expected = match (u128::from(head.nregions), head.padding) {
+        (_, 1..) => Err(EOPNOTSUPP),
+        (count, 0) if count <= 64 || count <= max => Ok(count as usize),
+        (_, 0) => Err(E2BIG),
+    };
+    assert_eq!(
+        request::regions(&head, max as u16),
+        expected,
+        "{head:?} of {max}"
+    );
 }
 
 /// The record of VHOST_SET_VRING_ADDR in these bytes.

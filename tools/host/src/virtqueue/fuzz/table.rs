@@ -37,14 +37,20 @@ pub fn run(data: &[u8]) {
     let _ = ranges(&mut Unstructured::new(data));
 }
 
-/// A region as userspace writes it: mostly a small one, where others are or at an end.
-fn region(u: &mut Unstructured<'_>) -> Result<Bytes> {
+/// A region as userspace writes it: mostly a small one, where others are, behind the one before
+/// it, or at an end.
+fn region(u: &mut Unstructured<'_>, before: Option<&Bytes>) -> Result<Bytes> {
     let mut bytes: Bytes = u.arbitrary()?;
     let kind = u.int_in_range(0..=7)?;
     if kind > 0 {
-        let gpa = match kind {
-            1 => address(u, 0)?,
-            _ => u64::from(u.arbitrary::<u8>()?),
+        let small = |u: &mut Unstructured<'_>| Ok(u64::from(u.arbitrary::<u8>()?));
+        let gpa = match (kind, before) {
+            (1, _) => address(u, 0)?,
+            (2 | 3, Some(before)) => {
+                let behind = number(before, 0, 8) + number(before, 8, 8);
+                (behind as u64).wrapping_add(small(u)? / 64)
+            }
+            _ => small(u)?,
         };
         let size = u64::from(u.arbitrary::<u8>()?);
         let uaddr = address(u, USER_END)?;
@@ -81,9 +87,14 @@ impl Naive {
 }
 
 fn ranges(u: &mut Unstructured<'_>) -> Result<()> {
+    // A few regions, or many; the inputs that are kept have few.
+    let mut count = u.int_in_range(0..=6)?;
+    if count == 6 {
+        count += u.int_in_range(0..=250)?;
+    }
     let mut list = Vec::new();
-    for _ in 0..u.int_in_range(0..=6)? {
-        list.push(region(u)?);
+    for _ in 0..count {
+        list.push(region(u, list.last())?);
     }
     let mut regions = KVec::with_capacity(list.len(), GFP_KERNEL).unwrap();
     for bytes in &list {

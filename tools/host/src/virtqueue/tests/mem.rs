@@ -13,7 +13,8 @@ use crate::{
     prelude::{
         KVec,
         EFAULT,
-        GFP_KERNEL, //
+        GFP_KERNEL,
+        LOOKED_AT, //
     },
     virtqueue::{
         fault::Fault,
@@ -98,6 +99,66 @@ fn the_whole_address_space() {
     assert_eq!(out[0].len(), u32::MAX as usize);
     let beyond = table.translate(&mut hint, gpa + 1, u32::MAX, &mut out);
     assert_eq!(beyond, Err(Fault::Unmapped));
+}
+
+/// What a look-up costs in a table of `count` regions, in any order: at each address where a
+/// region begins or ends, and where none is.
+fn looked_at(count: u64, order: impl Fn(u64) -> u64) -> usize {
+    const EACH: u64 = 0x1000;
+    let regions: Vec<_> = (0..count)
+        .map(|i| (order(i) * 2 * EACH, EACH, (1 << 40) + order(i) * EACH))
+        .collect();
+    let table = build(&regions).unwrap();
+    let mut most = 0;
+    for &(gpa, size, uaddr) in &regions {
+        for (at, found) in [
+            (gpa, Some(uaddr)),
+            (gpa + size - 1, Some(uaddr + size - 1)),
+            (gpa + size, None),
+        ] {
+            let mut out = segs(1);
+            LOOKED_AT.set(0);
+            // Nothing was found before.
+            let mut hint = usize::MAX;
+            let got = table.translate(&mut hint, at, 1, &mut out);
+            most = most.max(LOOKED_AT.get());
+            assert_eq!(got.ok(), found.map(|_| 1), "{at:x}");
+            assert_eq!(out.first().map(|seg| seg.base() as u64), found, "{at:x}");
+        }
+    }
+    most
+}
+
+#[test]
+fn many_regions_are_few_to_look_at() {
+    // How many, and how often that can be halved; one more tells whether it is the last.
+    for (count, most) in [(2, 2), (64, 7), (512, 10), (0x8000, 16)] {
+        // 7 is odd, and so prime to each of them.
+        let orders: [&dyn Fn(u64) -> u64; 3] = [&|i| i, &|i| count - 1 - i, &|i| i * 7 % count];
+        for order in orders {
+            let looked_at = looked_at(count, order);
+            assert!((1..=most).contains(&looked_at), "{looked_at} of {count}");
+        }
+    }
+}
+
+#[test]
+fn regions_within_regions() {
+    // Each within the one before, and one that begins in the last and reaches behind all.
+    let mut regions: Vec<_> = (0..100).map(|i| (i, 400 - 2 * i, 0x1000 * i)).collect();
+    regions.push((390, 260, 0x10_0000));
+    let table = build(&regions).unwrap();
+    let mut hint = 0;
+    for at in 0..700 {
+        let mut out = segs(1);
+        let got = table.translate(&mut hint, at, 1, &mut out);
+        assert_eq!(got.is_ok(), at < 650, "{at}");
+    }
+    // What is hidden by others is not forgotten: each must be where the owner's memory may be.
+    assert!(table.regions_ok(|_, _| true));
+    for &(_, _, hidden) in &regions {
+        assert!(!table.regions_ok(|uaddr, _| uaddr != hidden));
+    }
 }
 
 /// Where small address spaces begin, of which every byte can be looked at.
