@@ -53,6 +53,15 @@ impl Interest {
     }
 }
 
+/// What [`FilePoll::start`] has found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Started {
+    /// The file is not ready; the work is queued when it is.
+    Waiting,
+    /// The file was ready, and the work was queued at once.
+    Ready,
+}
+
 /// A file whose first wait queue lives as long as the file does. That is not so of every file:
 /// some free theirs earlier, and say so with `POLLFREE`, which nobody here would hear.
 ///
@@ -172,16 +181,19 @@ impl<T: Run> FilePoll<T> {
         &self.file
     }
 
-    /// Starts waiting. If the file is ready now the work is queued at once. Sleeps.
+    /// Starts waiting. If the file is ready now the work is queued at once, whatever else the file
+    /// reports. Sleeps.
     ///
     /// # Errors
     ///
-    /// `EINVAL` when the file reports an error; then it is not waited on.
-    pub(crate) fn start(self: Pin<&mut Self>) -> Result {
+    /// `EINVAL` when the file reports an error and is not ready. It is waited on all the same, for
+    /// it may become ready later, unless it has no wait queue now: nothing can be relied on to
+    /// queue the work then.
+    pub(crate) fn start(self: Pin<&mut Self>) -> Result<Started> {
         // SAFETY: Nothing is moved.
         let this = unsafe { self.get_unchecked_mut() };
         if !this.head.is_null() {
-            return Ok(());
+            return Ok(Started::Waiting);
         }
         let mut table = Table {
             table: ffi::poll_table_struct {
@@ -197,17 +209,17 @@ impl<T: Run> FilePoll<T> {
         let mask = unsafe { ffi::vnr_vfs_poll(this.file.as_ptr().cast(), (&raw mut table).cast()) };
         // INVARIANT: `enqueue` put the entry on this queue, which belongs to the file.
         this.head = table.head;
-        if mask & kernel::bindings::POLLERR != 0 {
-            this.unhook();
-            return Err(EINVAL);
-        }
         let hook = this.hook.get();
         // SAFETY: Initialised by the invariant; these fields never change.
         let (want, worker, work) = unsafe { ((*hook).mask, &(*hook).worker, &(*hook).work) };
         if mask & want != 0 {
             worker.queue(work);
+            Ok(Started::Ready)
+        } else if mask & kernel::bindings::POLLERR != 0 {
+            Err(EINVAL)
+        } else {
+            Ok(Started::Waiting)
         }
-        Ok(())
     }
 
     /// Stops waiting. The wake-up function does not run any more when this returns; what it has

@@ -149,7 +149,7 @@ impl<E: Endpoint> Queue<E> {
     ///
     /// In this order: `EFAULT` when the ring or the memory table is out of bounds, those of
     /// `open`, `ENOMEM`, `EFAULT` when the ring cannot be accessed, `EINVAL` when the backend
-    /// reports an error. The old backend stays attached then.
+    /// reports an error and is not ready. The old backend stays attached then.
     pub(super) fn set_backend(
         work: &Arc<Work<Self>>,
         worker: &Arc<Worker>,
@@ -204,7 +204,7 @@ impl<E: Endpoint> Queue<E> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, and then nothing changes; `EINVAL` when the file reports an error, and then it
+    /// `ENOMEM`, and then nothing changes; `EINVAL` when the file reports an error and no kick, and then it
     /// is installed all the same.
     pub(super) fn set_kick(
         work: &Arc<Work<Self>>,
@@ -224,7 +224,7 @@ impl<E: Endpoint> Queue<E> {
         };
         let replaced = state.kick.take().is_some();
         let started = match kick.as_mut() {
-            Some(kick) => kick.as_mut().start(),
+            Some(kick) => kick.as_mut().start().map(|_| ()),
             None => Ok(()),
         };
         state.kick = kick;

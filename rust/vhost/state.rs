@@ -202,9 +202,9 @@ impl<E: Endpoint> State<E> {
                 },
                 Next::Budget => return Outcome::Again,
                 Next::Backend => {
-                    if let Some(ready) = self.ready.as_mut() {
-                        // An error of the backend leaves the queue waiting for a kick.
-                        let _ = ready.as_mut().start();
+                    let ready = self.ready.as_mut();
+                    if ready.is_some_and(|ready| ready.as_mut().start().is_err()) {
+                        ask_for_kicks(&mut session);
                     }
                     return Outcome::Done;
                 }
@@ -218,5 +218,19 @@ impl<E: Endpoint> State<E> {
         }
         session.ring.disable_notify(&session.mem);
         Outcome::Again
+    }
+}
+
+/// Asks for kicks of a queue that nothing else may wake. What has been made available meanwhile
+/// waits for the backend in any case; only those to come must not be held back.
+fn ask_for_kicks(session: &mut Session<'_>) {
+    for _ in 0..ROUNDS {
+        session.ring.disable_notify(&session.mem);
+        match session.ring.enable_notify(&session.mem) {
+            // What slipped in was not asked about: by index, what follows it would not be either.
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(MemFault) => return session.fault(),
+        }
     }
 }

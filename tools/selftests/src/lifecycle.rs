@@ -27,6 +27,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("closing in every order", || closing(path));
     crate::changes::run(suite, path);
     crate::waits::run(suite, path);
+    crate::errors::run(suite, path);
     suite.case_c_fails(
         "the tap is deleted while attached",
         "a batch that cannot be sent is never handed back",

@@ -5,6 +5,7 @@
 mod changes;
 mod data;
 mod group;
+mod errors;
 mod history;
 mod hostile;
 mod idle;

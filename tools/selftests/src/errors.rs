@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files that report an error while they are waited for.
+
+use crate::{
+    ensure, ensure_eq,
+    guest::Memory,
+    net::{frame, Tap, Wire},
+    setup::{Net, Options, BUFFERS},
+    tap::{Outcome, Suite},
+    vhost::*,
+};
+use std::{
+    os::fd::AsRawFd,
+    time::{Duration, Instant},
+};
+
+/// How long what must come is waited for.
+const SOON: Duration = Duration::from_secs(4);
+
+pub fn run(suite: &mut Suite, path: &str) {
+    suite.case("a backend with an error and no frame is refused", || {
+        alone(path)
+    });
+    suite.case_c_fails(
+        "a backend with an error and a frame is attached",
+        "it looks at the error only",
+        || with_frame(path),
+    );
+    suite.case_c_fails(
+        "a backend whose error comes and goes wakes its queue again",
+        "it stops waiting for the socket at an error",
+        || comes_and_goes(path),
+    );
+    for features in [F_VERSION_1, F_VERSION_1 | F_EVENT_IDX] {
+        suite.case_c_fails(
+            &format!(
+                "a backend that is gone leaves its queue asking for kicks, features {features:#x}"
+            ),
+            "they stay off",
+            || gone(path, features),
+        );
+    }
+    suite.case_c_fails(
+        "a kick eventfd at its maximum is waited for",
+        "it is refused, for it reports an error as well",
+        || full_kick(path),
+    );
+}
+
+/// A tap that somebody else reads and writes, and a packet socket on it, for a device without a
+/// backend.
+fn packet_socket<'m>(path: &str, mem: &'m Memory) -> (Net<'m>, Tap, Wire) {
+    let options = Options::new(F_VERSION_1 | F_NET_HDR);
+    let net = Net::prepare(Vhost::open(path), mem, options, false);
+    let tap = Tap::new(0);
+    let wire = Wire::new(&tap, false);
+    (net, tap, wire)
+}
+
+fn inject(tap: &Tap, frame: &[u8]) -> Outcome {
+    // SAFETY: The frame is readable.
+    let n = unsafe { libc::write(tap.as_raw_fd(), frame.as_ptr().cast(), frame.len()) };
+    ensure_eq!(n, frame.len() as isize, "length of what the tap took");
+    Ok(())
+}
+
+fn received(net: &mut Net<'_>, sent: &[u8]) -> Outcome {
+    let used = net.ring(RX).wait_used_for(SOON);
+    let (_, used) = used.ok_or("no used entry for RX")?;
+    ensure_eq!(used as usize, 12 + sent.len(), "used length");
+    let got = net.ring(RX).mem.read(BUFFERS + 12, sent.len());
+    ensure!(got == sent, "the frame arrived changed");
+    Ok(())
+}
+
+/// Whether the guest is asked for kicks of the receive queue becomes so.
+fn asks_for_kicks(net: &mut Net<'_>, asks: bool) -> bool {
+    let end = Instant::now() + SOON;
+    while net.ring(RX).asks_for_kicks() != asks {
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+fn alone(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let (net, tap, wire) = packet_socket(path, &mem);
+    tap.set_up(false);
+    ensure_eq!(
+        net.dev.set_backend(RX, wire.as_raw_fd()),
+        Err(EINVAL),
+        "a socket whose interface is down"
+    );
+    Ok(())
+}
+
+fn with_frame(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let (mut net, tap, wire) = packet_socket(path, &mem);
+    let sent = frame(1, 300);
+    inject(&tap, &sent)?;
+    ensure!(readable(&wire, 2000), "the frame did not arrive");
+    tap.set_up(false);
+    net.rx_post(&[&[(BUFFERS, 2048, 0)]]);
+    ensure_eq!(
+        net.dev.set_backend(RX, wire.as_raw_fd()),
+        Ok(()),
+        "a socket with a frame"
+    );
+    received(&mut net, &sent)
+}
+
+fn comes_and_goes(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let (mut net, tap, wire) = packet_socket(path, &mem);
+    ensure_eq!(
+        net.dev.set_backend(RX, wire.as_raw_fd()),
+        Ok(()),
+        "the backend"
+    );
+    tap.set_up(false);
+    // The run that this makes finds no frame and an error.
+    net.rx_post(&[&[(BUFFERS, 2048, 0)]]);
+    std::thread::sleep(Duration::from_millis(300));
+    tap.set_up(true);
+    let sent = frame(2, 300);
+    inject(&tap, &sent)?;
+    received(&mut net, &sent)
+}
+
+fn gone(path: &str, features: u64) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(features));
+    // By index, the device has not seen the second.
+    net.rx_post(&[&[(BUFFERS, 2048, 0)]]);
+    net.rx_post(&[&[(BUFFERS + 0x1000, 2048, 0)]]);
+    ensure!(
+        asks_for_kicks(&mut net, false),
+        "kicks while waiting for a frame"
+    );
+    ensure!(net.tap.delete(), "ip link del failed");
+    net.kick(RX);
+    ensure!(asks_for_kicks(&mut net, true), "kicks stay off");
+    Ok(())
+}
+
+fn full_kick(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    // Userspace alone gets it there but for one.
+    let full = EventFd::new();
+    ensure!(full.signal(u64::MAX - 1), "filling the eventfd");
+    net.dev
+        .set_call(TX, full.as_raw_fd())
+        .map_err(|e| format!("{e:?}"))?;
+    net.check_tx(1)?;
+    net.dev.set_call(TX, -1).map_err(|e| format!("{e:?}"))?;
+    ensure_eq!(net.dev.set_kick(TX, full.as_raw_fd()), Ok(()), "the kick");
+    ensure!(full.take() == u64::MAX, "the eventfd is not at its maximum");
+    net.tx(BUFFERS, &frame(2, 100));
+    ensure!(full.signal(1), "a kick");
+    net.ring(TX).wait_used().ok_or("no used entry for TX")?;
+    Ok(())
+}
