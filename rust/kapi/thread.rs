@@ -80,13 +80,9 @@ impl Thread {
     /// `EPERM` when the caller is not the owner, or is a kernel thread; those of creating a thread,
     /// of joining the caller's cgroups, and `ENOMEM`.
     pub(crate) fn spawn(kind: ThreadKind, owner: &Owner, domain: &Arc<Domain>) -> Result<Self> {
-        // A vhost task shares the address space of who creates it, if that has one of its own.
-        owner.enter()?;
-        // SAFETY: The current task is valid, and only it changes its flags.
-        if unsafe { (*Task::current_raw()).flags } & kernel::bindings::PF_KTHREAD != 0 {
-            return Err(EPERM);
-        }
-        let worker = Arc::pin_init(Worker::new(owner.mm(), domain.clone()), GFP_KERNEL)?;
+        // A vhost task shares the address space of who creates it.
+        owner.check_current()?;
+        let worker = Arc::pin_init(Worker::new(owner.clone(), domain.clone()), GFP_KERNEL)?;
         domain.add(&worker)?;
         let handle = match kind {
             ThreadKind::Task => Self::start_task(&worker),
@@ -197,9 +193,15 @@ unsafe extern "C" fn task_run(data: *mut c_void) -> bool {
     // SAFETY: As the caller promises.
     let worker = unsafe { &*data.cast::<Worker>() };
     worker.announce();
-    // SAFETY: A vhost task shares the address space of the task that created it, which
-    // `Thread::spawn` has compared with the owner's.
-    unsafe { worker.run_queued() }
+    // SAFETY: As the caller promises.
+    let Some(queued) = (unsafe { worker.take() }) else {
+        return false;
+    };
+    // A vhost task shares the address space of who created it, which was the owner.
+    if let Ok(mm) = worker.owner().check_current() {
+        queued.run(mm);
+    }
+    true
 }
 
 /// # Safety
@@ -208,8 +210,13 @@ unsafe extern "C" fn task_run(data: *mut c_void) -> bool {
 unsafe extern "C" fn task_killed(data: *mut c_void) {
     // SAFETY: As the caller promises.
     let worker = unsafe { &*data.cast::<Worker>() };
-    // SAFETY: As in `task_run`.
-    unsafe { worker.run_last() };
+    // SAFETY: As the caller promises.
+    let queued = unsafe { worker.take_last() };
+    if let Ok(mm) = worker.owner().check_current() {
+        queued.run(mm);
+    }
+    // SAFETY: As the caller promises, nothing follows.
+    unsafe { worker.discard() };
 }
 
 /// # Safety
@@ -219,9 +226,6 @@ unsafe extern "C" fn kthread_run(data: *mut c_void) -> core::ffi::c_int {
     // SAFETY: As the caller promises.
     let worker = unsafe { &*data.cast::<Worker>() };
     worker.announce();
-    let mm = worker.mm().as_raw();
-    // SAFETY: The worker holds a user reference on `mm`, and a kthread has none of its own.
-    unsafe { ffi::kthread_use_mm(mm.cast()) };
     loop {
         // SAFETY: Setting the state of the current task is always allowed; a full barrier.
         unsafe { ffi::vnr_set_current_state(ffi::VNR_TASK_INTERRUPTIBLE as i32) };
@@ -229,16 +233,20 @@ unsafe extern "C" fn kthread_run(data: *mut c_void) -> core::ffi::c_int {
         if unsafe { ffi::kthread_should_stop() } {
             break;
         }
-        // SAFETY: `kthread_use_mm` made the owner's address space this thread's.
-        if !unsafe { worker.run_queued() } {
+        // SAFETY: As the caller promises.
+        match unsafe { worker.take() } {
+            // The reference is given up each time: work that never ends must not keep the memory
+            // of a process that has died. Without the memory nothing is run.
+            Some(queued) => {
+                // SAFETY: A kthread, which uses an address space nowhere else.
+                unsafe { worker.owner().borrow(|mm| queued.run(mm)) };
+            }
             // SAFETY: Process context with nothing held.
-            unsafe { ffi::schedule() };
+            None => unsafe { ffi::schedule() },
         }
     }
     // SAFETY: As above.
     unsafe { ffi::vnr_finish_state(ffi::VNR_TASK_RUNNING as i32) };
-    // SAFETY: Undoes `kthread_use_mm`.
-    unsafe { ffi::kthread_unuse_mm(mm.cast()) };
     0
 }
 

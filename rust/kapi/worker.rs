@@ -20,10 +20,8 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
-    mm::MmWithUser,
     prelude::*,
     sync::{
-        aref::ARef,
         atomic::{
             ordering::{
                 Acquire,
@@ -46,7 +44,10 @@ use super::{
         Link,
         Links, //
     },
-    mm::InMm,
+    mm::{
+        InMm,
+        Owner, //
+    },
     retire::Domain,
     work::{
         Run,
@@ -67,7 +68,7 @@ pub(crate) struct Worker {
     task: Atomic<*mut ffi::task_struct>,
     #[pin]
     exited: Completion,
-    mm: ARef<MmWithUser>,
+    owner: Owner,
     domain: Arc<Domain>,
     coverage: Coverage,
 }
@@ -80,13 +81,13 @@ unsafe impl Sync for Worker {}
 
 impl Worker {
     /// A worker without a thread yet, on the owner's.
-    pub(super) fn new(mm: ARef<MmWithUser>, domain: Arc<Domain>) -> impl PinInit<Self> {
+    pub(super) fn new(owner: Owner, domain: Arc<Domain>) -> impl PinInit<Self> {
         // INVARIANT: `task` is null.
         pin_init!(Self {
             links: Links::new(),
             task: Atomic::new(core::ptr::null_mut()),
             exited <- Completion::new(),
-            mm,
+            owner,
             domain,
             coverage: Coverage::of_current(),
         })
@@ -166,64 +167,53 @@ impl Worker {
         }
     }
 
-    /// Runs what is queued; false when there was nothing.
+    /// Takes what is queued; `None` when there is nothing. The thread's state is running then.
     ///
     /// # Safety
     ///
-    /// The current thread is this worker's and runs in the owner's address space.
-    pub(super) unsafe fn run_queued(&self) -> bool {
-        let mut chain = self.links.take();
+    /// The current thread is this worker's.
+    pub(super) unsafe fn take(&self) -> Option<Queued<'_>> {
+        let chain = self.links.take();
         if chain.is_empty() {
-            return false;
+            return None;
         }
         // SAFETY: Setting the state of the current task to running is always allowed.
         unsafe { ffi::vnr_finish_state(ffi::VNR_TASK_RUNNING as i32) };
-        // SAFETY: As the caller promises.
-        unsafe { self.run_chain(&mut chain) };
-        true
+        // INVARIANT: As the caller promises.
+        Some(Queued {
+            worker: self,
+            chain,
+            _thread: PhantomData,
+        })
     }
 
-    /// Refuses further work, runs what is left, and releases who waits for it.
+    /// Takes what is left, and refuses further work.
     ///
     /// # Safety
     ///
-    /// As [`Worker::run_queued`].
-    pub(super) unsafe fn run_last(&self) {
-        let mut chain = self.links.close();
-        // SAFETY: As the caller promises.
-        unsafe { self.run_chain(&mut chain) };
-        self.exited.complete_all();
+    /// As [`Worker::take`].
+    pub(super) unsafe fn take_last(&self) -> Queued<'_> {
+        // INVARIANT: As the caller promises.
+        Queued {
+            worker: self,
+            chain: self.links.close(),
+            _thread: PhantomData,
+        }
     }
 
-    /// As [`Worker::run_last`] from any thread, without running anything.
+    /// Refuses further work, gives back what is left, and releases who waits for the worker.
     ///
     /// # Safety
     ///
-    /// The worker's thread is gone, or never came to be.
+    /// The worker's thread runs no item any more, or never came to be.
     pub(super) unsafe fn discard(&self) {
         drop(self.links.close());
         self.exited.complete_all();
     }
 
-    /// # Safety
-    ///
-    /// As [`Worker::run_queued`].
-    unsafe fn run_chain(&self, chain: &mut Chain) {
-        let ctx = Context {
-            worker: self,
-            // SAFETY: As the caller promises, and `mm` is the owner's.
-            mm: unsafe { InMm::assume(&self.mm) },
-            _thread: PhantomData,
-        };
-        while self.coverage.collect(|| chain.consume_one(Some(&ctx))) {
-            // SAFETY: Process context with nothing held, as `Run::run` left it.
-            unsafe { ffi::vnr_cond_resched() };
-        }
-    }
-
-    /// The address space that the worker's thread runs in.
-    pub(super) fn mm(&self) -> &ARef<MmWithUser> {
-        &self.mm
+    /// Whose memory the items may touch.
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// Whose flush waits for this worker.
@@ -238,6 +228,34 @@ impl PinnedDrop for Worker {
         drop(self.links.close());
         // SAFETY: Taken out of `task`.
         unsafe { Self::put(self.task.xchg(core::ptr::null_mut(), Full)) };
+    }
+}
+
+/// What a worker's thread has taken. What is not run is given back, in its order, on drop.
+///
+/// # Invariants
+///
+/// The current thread is the worker's.
+pub(super) struct Queued<'a> {
+    worker: &'a Worker,
+    chain: Chain,
+    _thread: PhantomData<NotThreadSafe>,
+}
+
+impl Queued<'_> {
+    /// Runs it, in the owner's address space.
+    pub(super) fn run(mut self, mm: InMm<'_>) {
+        let worker = self.worker;
+        let ctx = Context {
+            worker,
+            mm,
+            _thread: PhantomData,
+        };
+        let mut one = || self.chain.consume_one(Some(&ctx));
+        while worker.coverage.collect(&mut one) {
+            // SAFETY: Process context with nothing held, as `Run::run` left it.
+            unsafe { ffi::vnr_cond_resched() };
+        }
     }
 }
 

@@ -82,8 +82,8 @@ impl State {
     /// # Errors
     ///
     /// `EPERM` when it is not, or when there is none.
-    pub(super) fn enter(&self) -> Result<InMm<'_>> {
-        self.bound.as_ref().ok_or(EPERM)?.owner.enter()
+    pub(super) fn check_owner(&self) -> Result<InMm<'_>> {
+        self.bound.as_ref().ok_or(EPERM)?.owner.check_current()
     }
 
     fn bound(&self) -> Result<&Bound> {
@@ -183,7 +183,7 @@ impl<E: Endpoint> Device<E> {
     /// `EPERM` for anybody but the owner; `ENOMEM`, and then nothing has changed.
     pub(super) fn reset_owner(&self) -> Result {
         let mut state = self.state.lock();
-        state.enter()?;
+        state.check_owner()?;
         let empty = Arc::new(MemTable::new(KVVec::new())?, GFP_KERNEL)?;
         self.stop(&mut state);
         state.kind = ThreadKind::Task;
@@ -264,7 +264,7 @@ impl<E: Endpoint> Device<E> {
         open: impl FnOnce() -> Result<Option<E::Backend>>,
     ) -> Result {
         let bound = state.bound()?;
-        let mm = bound.owner.enter()?;
+        let mm = bound.owner.check_current()?;
         match Queue::set_backend(queue, bound.thread.worker(), mm, open)? {
             Attachment::Same => self.domain.flush(),
             Attachment::None => {}

@@ -110,7 +110,7 @@ impl<E: Endpoint> Device<E> {
     fn net_set_backend(&self, arg: Arg, open: impl FnOnce(i32) -> Result<E::Backend>) -> Result {
         let file = VringFile::from_bytes(&arg.read()?);
         let state = self.state().lock();
-        state.enter()?;
+        state.check_owner()?;
         let queue = self.queue(file.index)?;
         self.set_backend(&state, queue, || optional(file.fd).map(open).transpose())
     }
@@ -121,7 +121,7 @@ impl<E: Endpoint> Device<E> {
         let result = match cmd {
             uapi::SET_FORK_FROM_OWNER => Self::set_fork_from_owner(&mut state, arg),
             uapi::GET_FORK_FROM_OWNER => arg.write(&[u8::from(state.kind() == ThreadKind::Task)]),
-            _ => match state.enter().map(|_| cmd) {
+            _ => match state.check_owner().map(|_| cmd) {
                 Ok(uapi::SET_MEM_TABLE) => self.read_mem_table(&state, arg),
                 Ok(cmd) => return self.ring_ioctl(&state, cmd, arg),
                 Err(e) => Err(e),

@@ -56,7 +56,7 @@ pub(crate) fn user(mm: InMm<'_>, seg: IoVec) -> Result<u16> {
 /// The evidence does not leave the owner, nor this thread.
 pub(crate) fn owned() -> Result<u16> {
     let owner = Owner::current()?;
-    UserMem::new(owner.enter()?).read_u16(4096)
+    UserMem::new(owner.check_current()?).read_u16(4096)
 }
 
 #[repr(C)]

@@ -10,5 +10,5 @@ use kernel::prelude::*;
 
 pub(crate) fn outlive() -> Result<InMm<'static>> {
     let owner = Owner::current()?;
-    owner.enter()
+    owner.check_current()
 }

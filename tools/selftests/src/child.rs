@@ -36,6 +36,11 @@ impl Child {
         self.reap()
     }
 
+    /// Its number.
+    pub fn pid(&self) -> libc::pid_t {
+        self.pid
+    }
+
     /// Kills it without waiting for its end.
     pub fn kill(&self) {
         // SAFETY: No pointers; ours until it is waited for.
@@ -55,6 +60,12 @@ impl Child {
         } else {
             Err(format!("a child ended by itself: {status}"))
         }
+    }
+
+    /// That it has ended. Its number is still its own.
+    pub fn reaped(mut self) -> Self {
+        self.reap();
+        self
     }
 
     fn reap(&mut self) -> ExitStatus {

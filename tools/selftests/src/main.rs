@@ -3,6 +3,7 @@
 //! Tests of a vhost-net node, whichever module is behind it.
 
 mod changes;
+mod cycles;
 mod data;
 mod group;
 mod errors;
@@ -36,6 +37,7 @@ enum Which {
     Lifecycle,
     History,
     Limits,
+    Cycles,
     Inject,
     Storm,
     /// No suite: a device that is served until the process is killed.
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         Which::Hostile => hostile::run(&mut suite, path),
         Which::History => history::run(&mut suite, path),
         Which::Limits => limits::run(&mut suite, path, c),
+        Which::Cycles => cycles::run(&mut suite, path),
         Which::Inject => inject::run(&mut suite, path),
         Which::Storm => storm::run(&mut suite, path, c, args.seconds, args.seed),
         Which::Serve => unreachable!(),

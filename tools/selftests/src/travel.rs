@@ -32,7 +32,7 @@ pub fn run(suite: &mut Suite, path: &str) {
 }
 
 /// Sends a file descriptor over a socket.
-fn send_fd(sock: RawFd, fd: RawFd) -> bool {
+pub fn send_fd(sock: RawFd, fd: RawFd) -> bool {
     let mut byte = 0u8;
     let mut iov = libc::iovec {
         iov_base: std::ptr::from_mut(&mut byte).cast(),

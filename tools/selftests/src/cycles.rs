@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Devices that can be reached from what their owner, or they, keep: whatever the owner does, and
+//! also when it dies, everything goes.
+
+use crate::{
+    child::Child,
+    ensure,
+    guest::Memory,
+    setup::{Net, Options, SLOW},
+    tap::{Outcome, Suite},
+    travel::send_fd,
+    vhost::*,
+};
+use std::{
+    fs,
+    io::{Read, Write},
+    mem::forget,
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+        unix::net::{UnixDatagram, UnixStream},
+    },
+    ptr::null_mut,
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+const IORING_REGISTER_FILES: u32 = 2;
+
+/// What else knows the device's file than the owner's descriptor.
+#[derive(Clone, Copy)]
+enum By {
+    /// A ring that has it as a fixed file, of which only the mapping is left.
+    IoUring,
+    /// A socket that is under way to itself, and the device with it.
+    Socket,
+    /// An epoll that waits for it, and another that waits for the first.
+    Epoll,
+}
+
+/// How the owner ends.
+#[derive(Clone, Copy)]
+enum End {
+    /// It gives back all that it has, and lives.
+    Closes,
+    /// It is killed.
+    Dies,
+}
+
+pub fn run(suite: &mut Suite, path: &str) {
+    let kinds = [("a task", 1), ("a kthread", 0)];
+    for (kind, fork) in kinds {
+        for (name, by) in [
+            ("io_uring", By::IoUring),
+            ("a socket", By::Socket),
+            ("epoll", By::Epoll),
+        ] {
+            suite.case(
+                &format!("known to {name}, the owner closes it, {kind}"),
+                || ends(path, fork, by, End::Closes),
+            );
+        }
+        for (name, by) in [("a socket", By::Socket), ("epoll", By::Epoll)] {
+            suite.case(&format!("known to {name}, the owner dies, {kind}"), || {
+                ends(path, fork, by, End::Dies)
+            });
+        }
+        suite.case_c_fails(
+            &format!("another has the file, the owner dies, {kind}"),
+            "the device keeps the owner's memory",
+            || survives(path, fork),
+        );
+    }
+    // What the C module keeps here it keeps for ever.
+    for (kind, fork) in kinds {
+        suite.case_c_fails(
+            &format!("known to io_uring, the owner dies, {kind}"),
+            "the device keeps the owner's memory, and that the device",
+            || ends(path, fork, By::IoUring, End::Dies),
+        );
+    }
+}
+
+/// Tells whether some memory is still mapped anywhere.
+struct Tracer(OwnedFd);
+
+impl Tracer {
+    const LEN: usize = 32 << 20;
+
+    fn new() -> Self {
+        // SAFETY: A terminated name.
+        let fd = unsafe { libc::memfd_create(c"vt".as_ptr(), libc::MFD_ALLOW_SEALING) };
+        assert!(fd >= 0, "memfd: {:?}", Errno::last());
+        // SAFETY: Just made, and of no length yet.
+        unsafe {
+            libc::ftruncate(fd, Self::LEN as i64);
+            Self(OwnedFd::from_raw_fd(fd))
+        }
+    }
+
+    /// Makes it part of this address space, for good.
+    fn map(&self) {
+        map(self.0.as_raw_fd(), Self::LEN);
+    }
+
+    /// Nothing can be sealed against writes while somebody has it mapped for that.
+    fn is_mapped(&self) -> bool {
+        // SAFETY: No pointers.
+        let ret = unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_ADD_SEALS, libc::F_SEAL_WRITE) };
+        ret != 0
+    }
+}
+
+fn map(fd: RawFd, len: usize) -> *mut libc::c_void {
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_SHARED | libc::MAP_POPULATE;
+    // SAFETY: A fresh mapping.
+    let at = unsafe { libc::mmap(null_mut(), len, prot, flags, fd, 0) };
+    assert!(at != libc::MAP_FAILED, "mmap: {:?}", Errno::last());
+    at
+}
+
+/// A mapped io_uring that has `fd` as a fixed file, and whose own descriptor is closed.
+struct Mapped(*mut libc::c_void);
+
+impl Mapped {
+    const LEN: usize = 4096;
+
+    fn ring_with(fd: RawFd) -> Self {
+        // `struct io_uring_params`, of which zeroes ask for nothing special.
+        let mut params = [0u32; 30];
+        // SAFETY: Parameters of their length.
+        let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, params.as_mut_ptr()) };
+        assert!(ring >= 0, "io_uring_setup: {:?}", Errno::last());
+        // SAFETY: Just made.
+        let ring = unsafe { OwnedFd::from_raw_fd(ring as RawFd) };
+        let raw = ring.as_raw_fd();
+        // SAFETY: An array of one descriptor.
+        let ret = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_register,
+                raw,
+                IORING_REGISTER_FILES,
+                &fd,
+                1,
+            )
+        };
+        assert!(ret == 0, "io_uring_register: {:?}", Errno::last());
+        Self(map(raw, Self::LEN))
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: Ours.
+        unsafe { libc::munmap(self.0, Self::LEN) };
+    }
+}
+
+/// What is to be kept for as long as the device is known this way.
+fn make_known(by: By, fd: RawFd) -> Option<Mapped> {
+    match by {
+        By::IoUring => return Some(Mapped::ring_with(fd)),
+        By::Socket => {
+            let (from, to) = UnixStream::pair().expect("socket pair");
+            for fd in [from.as_raw_fd(), to.as_raw_fd(), fd] {
+                assert!(send_fd(from.as_raw_fd(), fd), "SCM_RIGHTS");
+                assert!(send_fd(to.as_raw_fd(), fd), "SCM_RIGHTS");
+            }
+        }
+        By::Epoll => {
+            // SAFETY: No pointers.
+            let polls = [0; 2].map(|_| unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) });
+            for (poll, fd) in [(polls[0], fd), (polls[1], polls[0])] {
+                let mut event = libc::epoll_event {
+                    events: libc::EPOLLIN as u32,
+                    u64: 0,
+                };
+                // SAFETY: An event.
+                let ret = unsafe { libc::epoll_ctl(poll, libc::EPOLL_CTL_ADD, fd, &mut event) };
+                assert!(ret == 0, "epoll_ctl: {:?}", Errno::last());
+            }
+            // The one that waits for the device is known to the other alone.
+            // SAFETY: Ours.
+            unsafe { libc::close(polls[0]) };
+        }
+    }
+    None
+}
+
+/// How many open files the module has.
+fn references() -> i64 {
+    let read = |name| fs::read_to_string(format!("/sys/module/{name}/refcnt"));
+    let text = read("vhost_net_rs").or_else(|_| read("vhost_net"));
+    text.expect("the module").trim().parse().expect("a number")
+}
+
+/// What is left of the owner's device.
+fn left(owner: &Child, tracer: Option<&Tracer>, before: i64) -> Option<String> {
+    let taps = fs::read_dir("/sys/class/net")
+        .expect("interfaces")
+        .flatten();
+    let tap = format!("vt{}-", owner.pid());
+    let taps = taps.filter(|e| e.file_name().to_string_lossy().starts_with(&tap));
+    if taps.count() > 0 {
+        return Some("its tap".into());
+    }
+    if worker_of(owner.pid()) {
+        return Some("its worker".into());
+    }
+    if references() > before {
+        return Some("a reference to the module".into());
+    }
+    tracer?.is_mapped().then(|| "its memory".into())
+}
+
+/// Whether a worker is there that was made by the first thread of a process.
+fn worker_of(pid: i32) -> bool {
+    let name = format!("vhost-{pid}");
+    fs::read_dir("/proc")
+        .expect("/proc")
+        .flatten()
+        .any(|process| {
+            let tasks = fs::read_dir(process.path().join("task"));
+            tasks.into_iter().flatten().flatten().any(|task| {
+                let comm = fs::read_to_string(task.path().join("comm"));
+                comm.is_ok_and(|comm| comm.trim_end() == name)
+            })
+        })
+}
+
+/// How long what must go is waited for.
+fn patience() -> Duration {
+    Duration::from_secs(if SLOW.load(Relaxed) { 20 } else { 5 })
+}
+
+fn nothing_left(owner: &Child, tracer: Option<&Tracer>, before: i64) -> Outcome {
+    let end = Instant::now() + patience();
+    while let Some(what) = left(owner, tracer, before) {
+        ensure!(Instant::now() < end, "{what} is left");
+        // Sockets that only know themselves are looked for when another is closed.
+        drop(UnixDatagram::unbound());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Starts a device, with a worker of a kind, that works.
+fn start(dev: Vhost, mem: &Memory, fork: u8) -> std::result::Result<Net<'_>, String> {
+    dev.set_fork_from_owner(fork).expect("kind of thread");
+    let mut net = Net::start_with(dev, mem, Options::new(F_VERSION_1), false);
+    net.check_tx(1)?;
+    Ok(net)
+}
+
+fn ends(path: &str, fork: u8, by: By, end: End) -> Outcome {
+    let before = references();
+    let tracer = Tracer::new();
+    let (mut hears, says) = UnixStream::pair().expect("socket pair");
+    let owner = Child::new(|| {
+        tracer.map();
+        let mem = Memory::new();
+        let net = start(Vhost::open(path), &mem, fork).expect("a device that works");
+        let known = make_known(by, net.dev.as_raw_fd());
+        match end {
+            End::Closes => {
+                drop(net);
+                drop(known);
+            }
+            End::Dies => {
+                let (dev, tap) = (net.dev.as_raw_fd(), net.tap.as_raw_fd());
+                forget((net, known));
+                // Nothing but what was made known is left of the device.
+                // SAFETY: Ours.
+                unsafe { (libc::close(dev), libc::close(tap)) };
+            }
+        }
+        (&says).write_all(&[1]).expect("the parent");
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    });
+    drop(says);
+    let mut word = [0];
+    hears
+        .read_exact(&mut word)
+        .map_err(|e| format!("the owner: {e}"))?;
+    match end {
+        End::Closes => nothing_left(&owner, None, before),
+        End::Dies => {
+            owner.kill();
+            let owner = owner.reaped();
+            nothing_left(&owner, Some(&tracer), before)
+        }
+    }
+}
+
+/// The owner is another process than the one that has opened the device and keeps it.
+fn survives(path: &str, fork: u8) -> Outcome {
+    let before = references();
+    let tracer = Tracer::new();
+    let dev = Vhost::open(path);
+    let kick = EventFd::new();
+    let (mut hears, says) = UnixStream::pair().expect("socket pair");
+    let owner = Child::new(|| {
+        tracer.map();
+        let mem = Memory::new();
+        let dev = dev.try_clone().expect("the device");
+        let net = start(dev, &mem, fork).expect("a device that works");
+        net.dev.set_kick(TX, kick.as_raw_fd()).expect("kick");
+        (&says).write_all(&[1]).expect("the parent");
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    });
+    drop(says);
+    let mut word = [0];
+    hears
+        .read_exact(&mut word)
+        .map_err(|e| format!("the owner: {e}"))?;
+    owner.kill();
+    let owner = owner.reaped();
+    let end = Instant::now() + patience();
+    while tracer.is_mapped() {
+        // What is asked for meanwhile finds nobody.
+        kick.signal(1);
+        ensure!(Instant::now() < end, "the owner's memory is left");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kick.signal(1);
+    // Waits for what is queued.
+    ensure!(
+        dev.set_mem_table(&[], 0) == Err(EPERM),
+        "the memory table was let be set by another process"
+    );
+    ensure!(dev.features().is_ok(), "it does not answer");
+    drop(dev);
+    nothing_left(&owner, None, before)
+}
