@@ -13,15 +13,17 @@
 #include <linux/cgroup.h>
 #include <linux/eventfd.h>
 #include <linux/file.h>
+#include <linux/gfp.h>
 #include <linux/if_tap.h>
 #include <linux/if_tun.h>
 #include <linux/kcov.h>
 #include <linux/kthread.h>
 #include <linux/miscdevice.h>
+#include <linux/mm.h>
 #include <linux/mmu_context.h>
 #include <linux/net.h>
 #include <linux/nospec.h>
-#include <linux/page_frag_cache.h>
+#include <linux/page_ref.h>
 #include <linux/poll.h>
 #include <linux/ptr_ring.h>
 #include <linux/sched/signal.h>
@@ -43,7 +45,16 @@ enum {
 	VNR_XDP_HEADROOM = XDP_PACKET_HEADROOM,
 	VNR_CACHE_BYTES = SMP_CACHE_BYTES,
 	VNR_PAGE_SIZE = PAGE_SIZE,
+	VNR_MAX_SKB_FRAGS = MAX_SKB_FRAGS,
+	/* Rather none than one that has to be made. */
+	VNR_GFP_LARGE_PAGE = (__force u32)((GFP_KERNEL_ACCOUNT &
+					    ~__GFP_DIRECT_RECLAIM) |
+					   __GFP_COMP | __GFP_NOWARN |
+					   __GFP_NORETRY | __GFP_NOMEMALLOC),
+	VNR_GFP_PAGE = (__force u32)(GFP_KERNEL_ACCOUNT | __GFP_NOMEMALLOC),
+	VNR_TUN_MSG_UBUF = TUN_MSG_UBUF,
 	VNR_TUN_MSG_PTR = TUN_MSG_PTR,
+	VNR_TUN_XDP_FLAG = TUN_XDP_FLAG,
 	VNR_AF_PACKET = AF_PACKET,
 	VNR_SOCK_RAW = SOCK_RAW,
 	VNR_MSG_DONTWAIT = MSG_DONTWAIT,
@@ -92,8 +103,14 @@ void vnr_ptr_ring_unlock(struct ptr_ring *ring);
 int vnr_ptr_ring_consume_batched(struct ptr_ring *ring, void **array, int n);
 void vnr_ptr_ring_unconsume(struct ptr_ring *ring, void **array, int n,
 			    void (*destroy)(void *));
-bool vnr_tun_is_xdp_frame(void *ptr);
 u32 vnr_tun_xdp_frame_len(void *ptr);
+
+/* rust/helpers/page.c */
+struct page *vnr_virt_to_page(void *addr);
+unsigned long vnr_get_free_pages(u32 gfp, u32 order);
+int vnr_page_ref_count(void *addr);
+void vnr_page_ref_add(void *addr, int count);
+void vnr_page_drop(void *addr, u32 count);
 
 /* rust/helpers/sched.c */
 void vnr_set_current_state(int state);
@@ -105,10 +122,6 @@ void vnr_put_task_struct(struct task_struct *task);
 /* rust/helpers/uaccess.c */
 int vnr_get_user16(u16 *value, const u16 __user *addr);
 int vnr_put_user16(u16 value, u16 __user *addr);
-unsigned long vnr_copy_from_user(void *to, const void __user *from,
-				 unsigned long len);
-unsigned long vnr_copy_to_user(void __user *to, const void *from,
-			       unsigned long len);
 bool vnr_access_ok(unsigned long addr, unsigned long len);
 unsigned long vnr_array_index_nospec(unsigned long index, unsigned long size);
 

@@ -7,15 +7,17 @@
 
 pub(crate) mod batch;
 pub(crate) mod chardev;
+pub(crate) mod delay;
 pub(crate) mod eventfd;
 mod ffi;
-mod frag;
 pub(crate) mod iov;
 mod kcov;
+pub(crate) mod large;
 mod link;
 pub(crate) mod mm;
 pub(crate) mod nospec;
 pub(crate) mod param;
+mod page;
 pub(crate) mod retire;
 pub(crate) mod socket;
 pub(crate) mod thread;

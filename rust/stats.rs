@@ -13,6 +13,9 @@ use kernel::{
     },
 };
 
+/// The kinds of mistakes that are told apart, at the most.
+const REASONS: usize = 32;
+
 /// A counter with one writer at a time.
 struct Counter(Atomic<u64>);
 
@@ -43,6 +46,7 @@ pub(crate) struct QueueStats {
     runs: Counter,
     drops: Counter,
     faults: Counter,
+    reasons: [Counter; REASONS],
 }
 
 impl QueueStats {
@@ -58,6 +62,7 @@ impl QueueStats {
             runs: Counter::new(),
             drops: Counter::new(),
             faults: Counter::new(),
+            reasons: [const { Counter::new() }; REASONS],
         }
     }
 
@@ -77,9 +82,12 @@ impl QueueStats {
         self.drops.add(packets);
     }
 
-    /// The guest made a mistake that stopped the queue.
-    pub(crate) fn fault(&self) {
+    /// The guest made a mistake, of the kind with that number.
+    pub(crate) fn fault(&self, reason: usize) {
         self.faults.add(1);
+        if let Some(counter) = self.reasons.get(reason) {
+            counter.add(1);
+        }
     }
 
     /// That many buffers were handed back at once, with an interrupt or without.
@@ -93,8 +101,9 @@ impl QueueStats {
         }
     }
 
-    /// Prints one line per counter, each name behind `prefix`.
-    pub(crate) fn show(&self, m: &SeqFile, prefix: &str) {
+    /// Prints one line per counter, each name behind `prefix`, and one for each kind of mistake
+    /// that was made; `reasons` are their names.
+    pub(crate) fn show(&self, m: &SeqFile, prefix: &str, reasons: &[&str]) {
         let lines = [
             ("packets", &self.packets),
             ("bytes", &self.bytes),
@@ -108,6 +117,12 @@ impl QueueStats {
         ];
         for (name, counter) in lines {
             seq_print!(m, "{}-{}:\t{}\n", prefix, name, counter.get());
+        }
+        for (name, counter) in reasons.iter().zip(&self.reasons) {
+            match counter.get() {
+                0 => {}
+                count => seq_print!(m, "{}-fault-{}:\t{}\n", prefix, name, count),
+            }
         }
     }
 }

@@ -13,6 +13,6 @@ mod queues;
 mod request;
 pub(crate) mod session;
 mod state;
-pub(crate) mod taken;
 pub(crate) mod uapi;
 mod user;
+mod wakers;

@@ -79,11 +79,6 @@ void vnr_ptr_ring_unconsume(struct ptr_ring *ring, void **array, int n,
 	ptr_ring_unconsume(ring, array, n, destroy);
 }
 
-bool vnr_tun_is_xdp_frame(void *ptr)
-{
-	return tun_is_xdp_frame(ptr);
-}
-
 u32 vnr_tun_xdp_frame_len(void *ptr)
 {
 	return tun_ptr_to_xdp(ptr)->len;

@@ -12,18 +12,6 @@ int vnr_put_user16(u16 value, u16 __user *addr)
 	return put_user(value, addr);
 }
 
-unsigned long vnr_copy_from_user(void *to, const void __user *from,
-				 unsigned long len)
-{
-	return copy_from_user(to, from, len);
-}
-
-unsigned long vnr_copy_to_user(void __user *to, const void *from,
-			       unsigned long len)
-{
-	return copy_to_user(to, from, len);
-}
-
 bool vnr_access_ok(unsigned long addr, unsigned long len)
 {
 	return access_ok((void __user *)addr, len);

@@ -5,27 +5,35 @@
 //! C headers: [`include/linux/if_tun.h`](srctree/include/linux/if_tun.h),
 //! [`include/net/xdp.h`](srctree/include/net/xdp.h)
 
-use core::ptr::null_mut;
 use kernel::prelude::*;
 
 use super::{
     ffi,
-    frag::Fragment,
     iov::IoVec,
     mm::InMm,
-    socket::{
-        Kind,
-        Socket, //
+    page::{
+        align_cache,
+        Pages,
+        Piece, //
     },
+    socket::Socket,
 };
 
 /// How many packets a [`TxBatch`] holds.
 pub(crate) const TX_BATCH: usize = 64;
 
+/// The longest virtio header that the queue's driver may read at the start of a piece.
+const HEAD_MAX: usize = 24;
+
+/// What must stand behind a packet, in bytes.
+const TAIL: usize = ffi::VNR_SHARED_INFO_SIZE as usize;
+
+const PAGE_SIZE: usize = ffi::VNR_PAGE_SIZE as usize;
+
 /// Why a packet did not get into a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BatchError {
-    /// It does not fit into a page with what must stand around it.
+    /// It does not fit into a small page with what must stand around it.
     TooBig,
     /// No memory now.
     NoMemory,
@@ -39,23 +47,15 @@ pub(crate) enum BatchError {
 ///
 /// # Invariants
 ///
-/// The first `len` of `frames` describe page fragments owned by this value; `len <= TX_BATCH`.
+/// The first `len` of `frames` each own a piece of a page; `len <= TX_BATCH`.
 pub(crate) struct TxBatch {
     frames: KBox<[ffi::xdp_buff; TX_BATCH]>,
     len: usize,
-    cache: ffi::page_frag_cache,
+    pages: Pages,
 }
 
-// SAFETY: Page fragments may be freed on any thread.
+// SAFETY: Pieces of pages may be given back by any thread.
 unsafe impl Send for TxBatch {}
-
-const fn align_cache(len: usize) -> usize {
-    let mask = ffi::VNR_CACHE_BYTES as usize - 1;
-    len.wrapping_add(mask) & !mask
-}
-
-/// The longest virtio header that the queue's driver may read at the start of a fragment.
-const HEAD_MAX: usize = 24;
 
 impl TxBatch {
     /// An empty batch.
@@ -68,53 +68,143 @@ impl TxBatch {
         Ok(Self {
             frames: KBox::init(pin_init::zeroed::<[ffi::xdp_buff; TX_BATCH]>(), GFP_KERNEL)?,
             len: 0,
-            cache: ffi::page_frag_cache::default(),
+            pages: Pages::new(),
         })
     }
 
-    /// How many packets wait in it.
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.len
+    /// Opens the batch for packets to `sock` whose first `hlen` bytes are the socket's header.
+    /// `None` when the socket does not take batches, or has no header of that length.
+    pub(crate) fn open<'a>(&'a mut self, sock: &'a Socket, hlen: usize) -> Option<Filling<'a>> {
+        if !sock.takes_batches() || hlen > HEAD_MAX {
+            return None;
+        }
+        // INVARIANT: `hlen <= HEAD_MAX`, so the sum is small, and `pad - hlen >= VNR_RX_PAD`.
+        let pad = align_cache(ffi::VNR_RX_PAD as usize + sock.headroom() + hlen);
+        Some(Filling {
+            batch: self,
+            sock,
+            hlen,
+            pad,
+        })
     }
 
-    /// Copies a packet in: `len` bytes gathered from `segs` without their first `skip`, of which
-    /// the first `hlen` are the socket's header. It becomes part of the batch by
-    /// [`Frame::commit`].
+    /// Gives back the memory that no packet is in.
+    pub(crate) fn give_back(&mut self) {
+        self.pages.give_back();
+    }
+
+    fn clear(&mut self) {
+        for frame in self.frames.iter().take(self.len) {
+            // SAFETY: By the invariant the start of a piece, with its reference.
+            unsafe { ffi::page_frag_free(frame.data_hard_start) };
+        }
+        // INVARIANT: All were given back.
+        self.len = 0;
+    }
+}
+
+impl Drop for TxBatch {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// A batch that is filled for one socket. What it holds stays in the batch when this is dropped.
+///
+/// # Invariants
+///
+/// `hlen <= HEAD_MAX <= pad - hlen`, and `pad` is less than a page.
+pub(crate) struct Filling<'a> {
+    batch: &'a mut TxBatch,
+    sock: &'a Socket,
+    hlen: usize,
+    pad: usize,
+}
+const _: () = assert!(ffi::VNR_RX_PAD as usize >= HEAD_MAX);
+const _: () =
+    assert!((ffi::VNR_RX_PAD + ffi::VNR_XDP_HEADROOM) as usize + HEAD_MAX < PAGE_SIZE / 2);
+
+impl<'a> Filling<'a> {
+    /// How many packets wait in the batch.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.batch.len
+    }
+
+    /// The socket that it is filled for.
+    #[inline]
+    pub(crate) fn socket(&self) -> &'a Socket {
+        self.sock
+    }
+
+    /// Copies a packet in: `len` bytes gathered from `segs` without their first `skip`. It
+    /// becomes part of the batch by [`Frame::commit`].
     ///
     /// # Errors
     ///
     /// See [`BatchError`]; the batch is as before.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copy_in(
         &mut self,
-        sock: &Socket,
-        _mm: &InMm<'_>,
+        mm: &InMm<'_>,
         segs: &[IoVec],
         skip: usize,
         len: usize,
-        hlen: usize,
     ) -> Result<Frame<'_>, BatchError> {
-        if self.len >= TX_BATCH {
+        let mut frame = self.frame(len)?;
+        let at = frame.pad.wrapping_sub(frame.hlen);
+        match frame.piece.copy_user(mm, segs, skip, at, len) {
+            Ok(()) => Ok(frame),
+            Err(_) => Err(BatchError::Fault),
+        }
+    }
+
+    /// Copies a packet in that is in two runs, of which the second may be empty, and whose header
+    /// has `HLEN` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::copy_in`], and [`BatchError::TooBig`] where headers have another length.
+    #[inline(always)]
+    pub(crate) fn copy_pair<const HLEN: usize>(
+        &mut self,
+        mm: &InMm<'_>,
+        (first, second): (IoVec, IoVec),
+    ) -> Result<Frame<'_>, BatchError> {
+        if self.hlen != HLEN {
+            return Err(BatchError::TooBig);
+        }
+        // OVERFLOW: No segment is so long that two are too many.
+        let mut frame = self.frame(first.len().saturating_add(second.len()))?;
+        // The compiler is to know it.
+        frame.hlen = HLEN;
+        let at = frame.pad.wrapping_sub(HLEN);
+        // SAFETY: By the invariant of `Frame` there are `len` bytes from `pad - hlen` on, and `len`
+        // is that of both.
+        match unsafe { frame.piece.copy_pair(mm, first, second, at) } {
+            Ok(()) => Ok(frame),
+            Err(_) => Err(BatchError::Fault),
+        }
+    }
+
+    /// Room for a packet of `len` bytes. What is initialised of it is up to the caller.
+    #[inline(always)]
+    fn frame(&mut self, len: usize) -> Result<Frame<'_>, BatchError> {
+        if self.batch.len >= TX_BATCH {
             return Err(BatchError::Full);
         }
-        if len > ffi::VNR_PAGE_SIZE as usize || hlen > len || hlen > HEAD_MAX {
+        // OVERFLOW: Both are less than a page behind the first comparison.
+        let room = align_cache(self.pad.wrapping_add(len)).wrapping_add(TAIL);
+        if len > PAGE_SIZE || len < self.hlen || room > PAGE_SIZE {
             return Err(BatchError::TooBig);
         }
-        let pad = align_cache(ffi::VNR_RX_PAD as usize + sock.headroom() + hlen);
-        let room = align_cache(len + pad) + ffi::VNR_SHARED_INFO_SIZE as usize;
-        if room > ffi::VNR_PAGE_SIZE as usize {
-            return Err(BatchError::TooBig);
-        }
-        let frag = Fragment::alloc(&mut self.cache, room).ok_or(BatchError::NoMemory)?;
-        // BOUNDS: `pad >= hlen + 64`, and `pad + len <= room`.
-        frag.copy_user(segs, skip, pad - hlen, len)
-            .map_err(|()| BatchError::Fault)?;
+        let piece = self.batch.pages.piece(room).ok_or(BatchError::NoMemory)?;
+        // INVARIANT: `hlen <= len`, and `pad + len <= room`.
         Ok(Frame {
-            batch: self,
-            frag,
-            pad,
-            hlen,
+            batch: self.batch,
+            piece,
+            pad: self.pad,
+            hlen: self.hlen,
             len,
             room,
         })
@@ -125,50 +215,29 @@ impl TxBatch {
     /// # Errors
     ///
     /// Those of the socket; then none of the packets was taken.
-    pub(crate) fn send(&mut self, sock: &Socket) -> Result {
-        if self.len == 0 {
+    pub(crate) fn send(&mut self) -> Result {
+        if self.batch.len == 0 {
             return Ok(());
-        }
-        if sock.kind() == Kind::Packet {
-            self.clear();
-            return Err(ENOTSOCK);
         }
         let mut ctl = ffi::tun_msg_ctl {
             type_: ffi::VNR_TUN_MSG_PTR as u16,
-            num: self.len as u16,
-            ptr: self.frames.as_mut_ptr().cast(),
+            num: self.batch.len as u16,
+            ptr: self.batch.frames.as_mut_ptr().cast(),
         };
         let mut msg = super::socket::control_message(
             (&raw mut ctl).cast(),
             core::mem::size_of::<ffi::tun_msg_ctl>(),
         );
-        // SAFETY: Socket and message are valid, and a tun or tap queue understands this one. The
-        // first `num` buffers are initialised by the invariant.
-        let ret = unsafe { ffi::vnr_sock_sendmsg(sock.raw(), &mut msg, 0) };
+        // SAFETY: Socket and message are valid, and a socket that takes batches understands this
+        // one. The first `num` buffers are complete by the invariant.
+        let ret = unsafe { ffi::vnr_sock_sendmsg(self.sock.raw(), &mut msg, 0) };
         if ret < 0 {
-            self.clear();
+            self.batch.clear();
             return Err(Error::from_errno(ret));
         }
         // INVARIANT: On success the queue has taken every buffer, also those it rejects.
-        self.len = 0;
+        self.batch.len = 0;
         Ok(())
-    }
-
-    fn clear(&mut self) {
-        for frame in self.frames.iter().take(self.len) {
-            // SAFETY: By the invariant a fragment of ours.
-            unsafe { ffi::page_frag_free(frame.data_hard_start) };
-        }
-        // INVARIANT: All were freed.
-        self.len = 0;
-    }
-}
-
-impl Drop for TxBatch {
-    fn drop(&mut self) {
-        self.clear();
-        // SAFETY: The cache is ours, and nothing is allocated from it any more.
-        unsafe { ffi::page_frag_cache_drain(&mut self.cache) };
     }
 }
 
@@ -176,11 +245,12 @@ impl Drop for TxBatch {
 ///
 /// # Invariants
 ///
-/// `frag` has `room` bytes, of which `len` from `pad - hlen` on are initialised;
-/// `hlen <= HEAD_MAX <= pad - hlen` and `pad + len <= room`. The batch is not full.
+/// `piece` has `room` bytes, of which `len` from `pad - hlen` on are initialised;
+/// `hlen <= HEAD_MAX <= pad - hlen`, `hlen <= len` and `pad - hlen + len <= room`. The batch is
+/// not full.
 pub(crate) struct Frame<'a> {
     batch: &'a mut TxBatch,
-    frag: Fragment,
+    piece: Piece,
     pad: usize,
     hlen: usize,
     len: usize,
@@ -189,47 +259,52 @@ pub(crate) struct Frame<'a> {
 
 impl Frame<'_> {
     /// The socket's header, to look at and to correct.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn header(&mut self) -> &mut [u8] {
         // SAFETY: Initialised and in bounds by the invariant, and borrowed from `self`.
         unsafe {
             core::slice::from_raw_parts_mut(
-                self.frag.start().as_ptr().add(self.pad - self.hlen),
+                self.piece
+                    .start()
+                    .as_ptr()
+                    .add(self.pad.wrapping_sub(self.hlen)),
                 self.hlen,
             )
         }
     }
 
     /// Makes the packet part of the batch.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn commit(self) {
-        let start = self.frag.start().as_ptr();
-        // The driver reads the header at the start of the fragment, and may be set to read one
-        // that is longer than ours.
-        // SAFETY: In bounds by the invariant; the two places do not overlap, since
-        // `hlen <= HEAD_MAX <= pad - hlen`.
+        let Some(frame) = self.batch.frames.get_mut(self.batch.len) else {
+            return;
+        };
+        let start = self.piece.start().as_ptr();
+        // The driver reads the header at the start of the piece, and may be set to read one that
+        // is longer than ours.
+        // SAFETY: By the invariant both places are in bounds and do not overlap, and `hlen` bytes
+        // of the packet are initialised.
         unsafe {
-            core::ptr::write_bytes(start, 0, HEAD_MAX);
-            core::ptr::copy_nonoverlapping(start.add(self.pad - self.hlen), start, self.hlen);
+            start
+                .cast::<[u8; HEAD_MAX]>()
+                .write_unaligned([0; HEAD_MAX]);
+            let header = start.add(self.pad.wrapping_sub(self.hlen));
+            core::ptr::copy_nonoverlapping(header, start, self.hlen);
         }
         // SAFETY: In bounds by the invariant.
         let data = unsafe { start.add(self.pad) };
         // SAFETY: As above, `len >= hlen` and `pad + len - hlen <= room`.
-        let data_end = unsafe { data.add(self.len - self.hlen) };
-        let Some(frame) = self.batch.frames.get_mut(self.batch.len) else {
-            return;
-        };
+        let data_end = unsafe { data.add(self.len.wrapping_sub(self.hlen)) };
         frame.data_hard_start = start.cast();
         frame.data = data.cast();
         frame.data_meta = data.cast();
         frame.data_end = data_end.cast();
-        frame.rxq = null_mut();
         frame.__bindgen_anon_1.__bindgen_anon_1 = ffi::xdp_buff__bindgen_ty_1__bindgen_ty_1 {
             frame_sz: self.room as u32,
             flags: 0,
         };
-        // INVARIANT: One more frame, whose fragment the batch owns from now on.
+        // INVARIANT: One more frame, which has the piece from now on.
         self.batch.len = self.batch.len.wrapping_add(1);
-        let _ = self.frag.into_raw();
+        let _ = self.piece.into_raw();
     }
 }

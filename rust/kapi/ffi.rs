@@ -6,6 +6,9 @@
 //! here and nowhere else, so that a name lost between two kernels shows in one file.
 
 pub(super) use kernel::bindings::{
+    _copy_from_user,
+    _copy_to_user,
+    bio_vec,
     eventfd_ctx,
     file,
     file_operations,
@@ -16,8 +19,12 @@ pub(super) use kernel::bindings::{
     miscdevice,
     mm_struct,
     msghdr,
+    page,
     poll_table_struct,
+    sk_buff,
     task_struct,
+    ubuf_info,
+    ubuf_info_ops,
     wait_queue_entry,
     wait_queue_entry_t,
     wait_queue_head,
@@ -45,13 +52,16 @@ pub(super) use generated::*;
 )]
 mod generated {
     use super::{
+        bio_vec,
         eventfd_ctx,
         file,
         iov_iter,
         iovec,
         mm_struct,
         msghdr,
+        page,
         poll_table_struct,
+        sk_buff,
         task_struct,
         wait_queue_entry,
         wait_queue_entry_t,

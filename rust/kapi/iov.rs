@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs of user memory, as the socket layer wants them.
+//! Runs of user memory, as the socket layer wants them. Pure, so that what uses them is as well.
 //!
 //! C header: [`include/linux/uio.h`](srctree/include/linux/uio.h)
-
-use super::ffi;
-use core::mem::{
-    align_of,
-    size_of, //
-};
 
 /// The segments that one packet may have; `UIO_MAXIOV`.
 pub(crate) const IOV_MAX: usize = 1024;
@@ -22,9 +16,6 @@ pub(crate) struct IoVec {
     base: usize,
     len: usize,
 }
-
-const _: () = assert!(size_of::<IoVec>() == size_of::<ffi::iovec>());
-const _: () = assert!(align_of::<IoVec>() == align_of::<ffi::iovec>());
 
 impl IoVec {
     /// `len` bytes from `base` on.
@@ -43,5 +34,43 @@ impl IoVec {
     #[inline]
     pub(crate) const fn len(&self) -> usize {
         self.len
+    }
+}
+
+/// Calls `each` for the `len` bytes behind the first `skip` of `segs`, run by run: with the
+/// address, how many bytes came before, and the length, which is not zero.
+///
+/// # Errors
+///
+/// Those of `each`, and `short` when `segs` have not that many bytes.
+#[inline(always)]
+pub(crate) fn runs<E>(
+    segs: &[IoVec],
+    skip: usize,
+    len: usize,
+    short: E,
+    mut each: impl FnMut(usize, usize, usize) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut skip, mut done) = (skip, 0usize);
+    for seg in segs {
+        let left = len.wrapping_sub(done);
+        if left == 0 {
+            break;
+        }
+        let Some(room) = seg.len.checked_sub(skip) else {
+            skip = skip.wrapping_sub(seg.len);
+            continue;
+        };
+        let now = room.min(left);
+        if now > 0 {
+            each(seg.base.wrapping_add(skip), done, now)?;
+            done = done.wrapping_add(now);
+        }
+        skip = 0;
+    }
+    if done == len {
+        Ok(())
+    } else {
+        Err(short)
     }
 }

@@ -8,7 +8,11 @@
 
 use core::{
     ffi::c_void,
-    mem::MaybeUninit,
+    mem::{
+        align_of,
+        size_of,
+        MaybeUninit, //
+    },
     ptr::{
         null_mut,
         NonNull, //
@@ -25,7 +29,10 @@ use kernel::{
 
 use super::{
     ffi,
-    iov::IoVec,
+    iov::{
+        runs,
+        IoVec, //
+    },
     mm::InMm,
     wait::{
         check_files,
@@ -36,6 +43,12 @@ use super::{
 /// `ITER_DEST` and `ITER_SOURCE` of `struct iov_iter`: what the user memory is to the transfer.
 const ITER_DEST: u32 = 0;
 const ITER_SOURCE: u32 = 1;
+
+/// The kind of iterator that has one run of user memory.
+const ITER_UBUF: u8 = kernel::bindings::iter_type_ITER_UBUF as u8;
+
+const _: () = assert!(size_of::<IoVec>() == size_of::<ffi::iovec>());
+const _: () = assert!(align_of::<IoVec>() == align_of::<ffi::iovec>());
 
 /// Where a socket comes from, and so what it can do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -142,6 +155,11 @@ impl Socket {
         self.kind != Kind::Packet && sndbuf == i32::MAX
     }
 
+    /// Whether packets may be sent from pages of ours, see [`super::large`].
+    pub(crate) fn takes_pages(&self) -> bool {
+        self.kind != Kind::Packet
+    }
+
     /// The room that an XDP program on the queue may ask for before each frame, in bytes.
     pub(super) fn headroom(&self) -> usize {
         // SAFETY: Valid by the invariant.
@@ -164,14 +182,17 @@ impl Socket {
     }
 
     /// Sends one packet, gathered from `segs` without their first `skip` bytes; `len` bytes in
-    /// all. Does not wait for room. Returns how many bytes were taken.
+    /// all. Does not wait for room.
     ///
     /// `more` says that another packet follows at once.
     ///
     /// # Errors
     ///
-    /// Those of the socket; `EAGAIN`, `ENOMEM` and `ENOBUFS` mean that it is worth a retry.
-    /// `EINVAL` when `segs` have not that many bytes.
+    /// Those of the socket. `EAGAIN`: it will be ready for [`Interest::Writable`].
+    /// `ENOMEM` and `ENOBUFS`: nobody tells when it is worth another try. `EINVAL` when `segs`
+    /// have not that many bytes.
+    ///
+    /// [`Interest::Writable`]: super::wait::Interest::Writable
     pub(crate) fn send(
         &self,
         _mm: &InMm<'_>,
@@ -179,24 +200,72 @@ impl Socket {
         skip: usize,
         len: usize,
         more: bool,
-    ) -> Result<usize> {
+    ) -> Result {
         let mut msg = message(null_mut(), 0);
+        user_iter(&mut msg.msg_iter, ITER_SOURCE, segs, skip, len)?;
+        // SAFETY: The iterator is that of `segs`, and no control data are passed.
+        unsafe { self.send_message(&mut msg, len, more) }
+    }
+
+    /// Sends the packet that is in `vecs`, `len` bytes in all. `ctl` is a `struct tun_msg_ctl`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send`].
+    ///
+    /// # Safety
+    ///
+    /// The socket is a tun or tap queue, and what `ctl` points to is valid for the call, and for as
+    /// long as the queue may use it. So are the pages of `vecs`, and what is in them does not change
+    /// for as long as somebody has a reference that was taken by this call.
+    pub(super) unsafe fn send_pages(
+        &self,
+        vecs: &[ffi::bio_vec],
+        len: usize,
+        ctl: *mut c_void,
+        more: bool,
+    ) -> Result {
+        let mut msg = message(ctl, size_of::<ffi::tun_msg_ctl>());
+        // SAFETY: As many elements as are given, which have `len` bytes.
+        unsafe {
+            ffi::iov_iter_bvec(
+                &mut msg.msg_iter,
+                ITER_SOURCE,
+                vecs.as_ptr(),
+                vecs.len(),
+                len,
+            )
+        };
+        // SAFETY: As the caller promises.
+        unsafe { self.send_message(&mut msg, len, more) }
+    }
+
+    /// # Safety
+    ///
+    /// The message's iterator and control data are valid for this kind of socket.
+    unsafe fn send_message(&self, msg: &mut ffi::msghdr, len: usize, more: bool) -> Result {
         if more {
             msg.msg_flags |= ffi::VNR_MSG_MORE;
         }
-        user_iter(&mut msg.msg_iter, ITER_SOURCE, segs, skip, len)?;
-        // SAFETY: Socket and message are valid; `msg_control` is null, so nothing but the packet
-        // is passed.
-        let ret = unsafe { ffi::vnr_sock_sendmsg(self.sock.as_ptr(), &mut msg, len) };
-        usize::try_from(ret).map_err(|_| Error::from_errno(ret))
+        // SAFETY: The socket is valid; the message is, as the caller promises.
+        let ret = unsafe { ffi::vnr_sock_sendmsg(self.sock.as_ptr(), msg, len) };
+        if ret < 0 {
+            return Err(Error::from_errno(ret));
+        }
+        Ok(())
     }
 
     /// Receives one packet into `segs` behind their first `skip` bytes. `control` is a ring entry
-    /// of this socket, or null.
+    /// of this socket, or null. Returns the length of the packet, also where it was cut off.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket; `EFAULT` when `segs` cannot be written.
     ///
     /// # Safety
     ///
     /// `control` is null, or an entry from this socket's own ring that the caller gives up.
+    #[inline(always)]
     pub(super) unsafe fn receive(
         &self,
         segs: &[IoVec],
@@ -246,7 +315,7 @@ impl Socket {
 /// # Errors
 ///
 /// `EINVAL` when `segs` have not that many bytes: the iterator itself counts no segments.
-#[inline]
+#[inline(always)]
 fn user_iter(
     iter: &mut ffi::iov_iter,
     direction: u32,
@@ -254,17 +323,15 @@ fn user_iter(
     skip: usize,
     len: usize,
 ) -> Result {
-    let total = len.checked_add(skip).ok_or(EINVAL)?;
-    let mut room = 0usize;
-    for seg in segs {
-        if room >= total {
-            break;
+    if let [seg] = segs {
+        if skip <= seg.len() && len <= seg.len().wrapping_sub(skip) {
+            one_run(iter, direction, seg.base().wrapping_add(skip), len);
+            return Ok(());
         }
-        room = room.saturating_add(seg.len());
     }
-    if room < total {
-        return Err(EINVAL);
-    }
+    runs(segs, skip, len, EINVAL, |_, _, _| Ok(()))?;
+    // OVERFLOW: No more than `segs` have.
+    let total = len.wrapping_add(skip);
     // SAFETY: CAST: `IoVec` has the layout of `struct iovec`, and `segs` is valid for the number
     // of elements given, which have `total` bytes. The addresses are checked when they are used.
     unsafe { ffi::iov_iter_init(iter, direction, segs.as_ptr().cast(), segs.len(), total) };
@@ -273,6 +340,18 @@ fn user_iter(
         unsafe { ffi::iov_iter_advance(iter, skip) };
     }
     Ok(())
+}
+
+/// As `iov_iter_ubuf`. `iter` is as [`message`] has it; the address is checked when it is used.
+#[inline(always)]
+fn one_run(iter: &mut ffi::iov_iter, direction: u32, addr: usize, len: usize) {
+    iter.iter_type = ITER_UBUF;
+    iter.data_source = direction == ITER_SOURCE;
+    iter.__bindgen_anon_2.nr_segs = 1;
+    // SAFETY: Integers and a pointer that is never followed: any bytes are a value of this variant.
+    let run = unsafe { iter.__bindgen_anon_1.__bindgen_anon_1.as_mut() };
+    run.__bindgen_anon_1.ubuf = addr as *mut c_void;
+    run.count = len;
 }
 
 /// A message that does not wait, still without data. `control` is what `msg_control` points to.

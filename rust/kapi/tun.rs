@@ -76,13 +76,14 @@ impl Receiver {
         // SAFETY: By the invariant a ring entry that we own: an XDP frame if it says so, else a
         // socket buffer.
         let len = unsafe {
-            if ffi::vnr_tun_is_xdp_frame(entry) {
-                i64::from(ffi::vnr_tun_xdp_frame_len(entry))
+            if entry.addr() & ffi::VNR_TUN_XDP_FLAG as usize != 0 {
+                ffi::vnr_tun_xdp_frame_len(entry)
             } else {
-                i64::from(ffi::vnr_skb_len_with_tag(entry.cast()))
+                ffi::vnr_skb_len_with_tag(entry.cast()) as u32
             }
         };
-        usize::try_from(len).ok()
+        // CAST: Widening.
+        Some(len as usize)
     }
 
     /// Receives the packet that [`Self::peek`] has seen into `segs`, behind their first `skip`

@@ -54,10 +54,10 @@ impl<'a> UserMem<'a> {
     /// Fills `out` from `addr` on.
     #[inline]
     pub(crate) fn read_bytes(&self, addr: usize, out: &mut [u8]) -> Result {
-        // SAFETY: `out` is valid for writes of its length; `copy_from_user` checks the address.
-        match unsafe {
-            ffi::vnr_copy_from_user(out.as_mut_ptr().cast(), addr as *const _, out.len())
-        } {
+        // SAFETY: `out` is valid for writes of its length, so there is nothing to learn from a look
+        // at the object that it is in; the address is checked.
+        match unsafe { ffi::_copy_from_user(out.as_mut_ptr().cast(), addr as *const _, out.len()) }
+        {
             0 => Ok(()),
             _ => Err(EFAULT),
         }
@@ -66,8 +66,9 @@ impl<'a> UserMem<'a> {
     /// Copies `data` to `addr` on.
     #[inline]
     pub(crate) fn write_bytes(&self, addr: usize, data: &[u8]) -> Result {
-        // SAFETY: `data` is valid for reads of its length; `copy_to_user` checks the address.
-        match unsafe { ffi::vnr_copy_to_user(addr as *mut _, data.as_ptr().cast(), data.len()) } {
+        // SAFETY: `data` is valid for reads of its length, so there is nothing to learn from a look
+        // at the object that it is in; the address is checked.
+        match unsafe { ffi::_copy_to_user(addr as *mut _, data.as_ptr().cast(), data.len()) } {
             0 => Ok(()),
             _ => Err(EFAULT),
         }

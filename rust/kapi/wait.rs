@@ -53,13 +53,13 @@ impl Interest {
     }
 }
 
-/// What [`FilePoll::start`] has found.
+/// Whether a file is ready for what is awaited.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Started {
-    /// The file is not ready; the work is queued when it is.
-    Waiting,
-    /// The file was ready, and the work was queued at once.
-    Ready,
+pub(crate) enum Ready {
+    /// It is.
+    Yes,
+    /// It is not; the work is queued when it is.
+    No,
 }
 
 /// A file whose first wait queue lives as long as the file does. That is not so of every file:
@@ -186,14 +186,27 @@ impl<T: Run> FilePoll<T> {
     ///
     /// # Errors
     ///
+    /// As [`Self::arm`].
+    pub(crate) fn start(mut self: Pin<&mut Self>) -> Result {
+        if self.as_mut().arm()? == Ready::Yes {
+            self.queue();
+        }
+        Ok(())
+    }
+
+    /// Starts waiting, and tells whether the file is ready now, whatever else it reports: nothing is
+    /// queued for that. Sleeps.
+    ///
+    /// # Errors
+    ///
     /// `EINVAL` when the file reports an error and is not ready. It is waited on all the same, for
     /// it may become ready later, unless it has no wait queue now: nothing can be relied on to
     /// queue the work then.
-    pub(crate) fn start(self: Pin<&mut Self>) -> Result<Started> {
+    pub(crate) fn arm(self: Pin<&mut Self>) -> Result<Ready> {
         // SAFETY: Nothing is moved.
         let this = unsafe { self.get_unchecked_mut() };
         if !this.head.is_null() {
-            return Ok(Started::Waiting);
+            return Ok(Ready::No);
         }
         let mut table = Table {
             table: ffi::poll_table_struct {
@@ -209,17 +222,23 @@ impl<T: Run> FilePoll<T> {
         let mask = unsafe { ffi::vnr_vfs_poll(this.file.as_ptr().cast(), (&raw mut table).cast()) };
         // INVARIANT: `enqueue` put the entry on this queue, which belongs to the file.
         this.head = table.head;
-        let hook = this.hook.get();
-        // SAFETY: Initialised by the invariant; these fields never change.
-        let (want, worker, work) = unsafe { ((*hook).mask, &(*hook).worker, &(*hook).work) };
+        // SAFETY: Initialised by the invariant; this field never changes.
+        let want = unsafe { (*this.hook.get()).mask };
         if mask & want != 0 {
-            worker.queue(work);
-            Ok(Started::Ready)
+            Ok(Ready::Yes)
         } else if mask & kernel::bindings::POLLERR != 0 {
             Err(EINVAL)
         } else {
-            Ok(Started::Waiting)
+            Ok(Ready::No)
         }
+    }
+
+    /// Queues the work.
+    pub(crate) fn queue(&self) {
+        let hook = self.hook.get();
+        // SAFETY: Initialised by the invariant; these fields never change.
+        let (worker, work) = unsafe { (&(*hook).worker, &(*hook).work) };
+        worker.queue(work);
     }
 
     /// Stops waiting. The wake-up function does not run any more when this returns; what it has

@@ -36,6 +36,7 @@ use crate::{
         device::Device,
         iotlb, //
     },
+    virtqueue::fault::Fault,
 };
 
 /// An open file of the node.
@@ -69,8 +70,8 @@ impl MiscDevice for NetDevice {
 
     fn show_fdinfo(device: &Self, m: &SeqFile, _file: &File) {
         let [rx, tx] = device.0.queues();
-        rx.stats().show(m, "rx");
-        tx.stats().show(m, "tx");
+        rx.stats().show(m, "rx", &Fault::NAMES);
+        tx.stats().show(m, "tx", &Fault::NAMES);
     }
 }
 

@@ -5,6 +5,9 @@
 /// The part that every variant of the header begins with, in bytes.
 pub(super) const BASE: usize = 10;
 
+/// The header with `num_buffers`, in bytes.
+pub(super) const LEN: usize = 12;
+
 /// Where `num_buffers` stands, in bytes.
 pub(super) const NUM_BUFFERS: usize = 10;
 
@@ -26,7 +29,7 @@ pub(super) struct BadChecksum;
 /// # Errors
 ///
 /// [`BadChecksum`], and then nothing is changed.
-#[inline]
+#[inline(always)]
 pub(super) fn cover_checksum(header: &mut [u8], len: usize) -> Result<(), BadChecksum> {
     let Some((&mut [flags, _, ref mut hdr_len @ .., _, _, start0, start1, off0, off1], _)) =
         header.split_first_chunk_mut::<BASE>()

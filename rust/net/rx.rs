@@ -10,23 +10,22 @@ use kernel::{
 use crate::{
     kapi::{
         iov::IOV_MAX,
+        mm::InMm,
         socket::Socket,
         tun::Receiver, //
     },
     net::hdr,
-    vhost::{
-        budget::Budget,
-        session::{
-            Next,
-            Room,
-            Session,
-            BATCH, //
-        },
-        taken::Taken, //
+    vhost::session::{
+        Next,
+        Room,
+        Session,
+        Taken,
+        BATCH, //
     },
     virtqueue::{
         fault::Fault,
-        features::Negotiated, //
+        features::Negotiated,
+        mem::MemFault, //
     },
 };
 
@@ -36,14 +35,16 @@ pub(crate) struct Rx {
     receiver: Option<Receiver>,
 }
 
-/// What became of one packet.
-enum Received {
-    /// It is in the guest's buffers: its length as the guest sees it.
-    Whole(usize),
-    /// It is lost.
+/// What becomes of a packet.
+enum Fate {
+    /// It is in the guest's buffers: its length in bytes without header.
+    Received(usize),
+    /// It is lost, or has gone elsewhere.
     Lost,
-    /// The guest's memory could not be written where the header belongs.
-    BadMemory,
+    /// It is lost, since the guest's buffers for it are wrong in themselves, and go back.
+    Refused(Fault),
+    /// It waits: a buffer has been refused before it.
+    Skipped,
 }
 
 impl Rx {
@@ -65,99 +66,139 @@ impl Rx {
         let Some(receiver) = self.receiver.as_mut() else {
             return Next::Backend;
         };
-        let mut budget = Budget::new();
-        let next = loop {
-            match Self::one(receiver, session, &mut budget) {
-                Ok(()) => {}
-                Err(next) => break next,
-            }
-            if session.pending() > BATCH {
-                session.publish();
-            }
-            if budget.is_spent() {
-                break Next::Budget;
-            }
-        };
         let negotiated = session.negotiated();
-        let hlen = negotiated
-            .sock_hlen()
-            .saturating_add(negotiated.vhost_hlen());
-        let (packets, bytes) = budget.moved(hlen);
-        session.stats().moved(packets, bytes);
-        next
-    }
-
-    /// Receives one packet, or says why not.
-    fn one(
-        receiver: &mut Receiver,
-        session: &mut Session<'_>,
-        budget: &mut Budget,
-    ) -> Result<(), Next> {
-        let negotiated = session.negotiated();
-        let Some(len) = receiver.peek() else {
-            return Err(Next::Backend);
-        };
-        let sock_len = len.saturating_add(negotiated.sock_hlen());
-        let want = sock_len.saturating_add(negotiated.vhost_hlen());
-        let most = if negotiated.mergeable() { IOV_MAX } else { 1 };
         let mm = session.mm();
-        let stats = session.stats();
-        match session.take_room(want, most).map_err(Next::Fault)? {
-            Room::Short => Err(Next::Empty),
-            Room::TooSmall => {
-                receiver.discard();
-                stats.dropped(1);
-                budget.lost();
-                Ok(())
-            }
-            Room::Ready(taken) => {
-                let skip = negotiated.vhost_hlen();
-                let got = receiver.receive(&mm, taken.segs(), skip, sock_len);
-                match Self::finish(taken, got, sock_len, negotiated) {
-                    Received::Whole(bytes) => budget.moved_one(bytes),
-                    Received::Lost => {
-                        stats.dropped(1);
-                        budget.lost();
-                    }
-                    Received::BadMemory => {
-                        stats.dropped(1);
-                        return Err(Next::Fault(Fault::HeaderUnwritable));
+        loop {
+            let fate = match Self::straight(receiver, session, mm, negotiated) {
+                Some(fate) => fate,
+                None => {
+                    let Some(len) = receiver.peek() else {
+                        return Next::Backend;
+                    };
+                    match Self::one(receiver, session, mm, negotiated, len) {
+                        Ok(fate) => fate,
+                        Err(next) => return next,
                     }
                 }
-                Ok(())
+            };
+            match fate {
+                Fate::Received(bytes) => session.budget().moved_one(bytes),
+                Fate::Skipped => {}
+                Fate::Refused(fault) => {
+                    session.refused(fault);
+                    session.lost(1);
+                }
+                Fate::Lost => session.lost(1),
+            }
+            if session.pending() >= BATCH {
+                session.publish();
+            }
+            if session.budget().is_spent() {
+                return Next::Turn;
             }
         }
     }
 
+    /// Receives packets as long as each has room in a plain buffer, and a batch is not full. What
+    /// has not is left to the long way; what goes wrong is told of.
+    #[inline(never)]
+    fn straight(
+        receiver: &mut Receiver,
+        session: &mut Session<'_>,
+        mm: InMm<'_>,
+        negotiated: Negotiated,
+    ) -> Option<Fate> {
+        if negotiated.vhost_hlen() > 0 {
+            return None;
+        }
+        for _ in 0..session.burst() {
+            let len = receiver.peek()?;
+            if session.budget().bytes_left() == 0 {
+                return None;
+            }
+            let want = len.saturating_add(negotiated.sock_hlen());
+            let plain = session.plain_room()?;
+            let (room, _) = plain.segs();
+            if room.len() < want {
+                return None;
+            }
+            match receiver.receive(&mm, &[room], 0, want) {
+                Ok(got) if got == want => {}
+                Err(EFAULT) => return Some(Fate::Refused(session.refuse_plain(&plain))),
+                _ => return Some(Fate::Lost),
+            }
+            if negotiated.sets_num_buffers() {
+                let at = room.base().wrapping_add(hdr::NUM_BUFFERS);
+                if session.write_u16(at, 1).is_err() {
+                    return Some(Fate::Refused(session.refuse_plain(&plain)));
+                }
+            }
+            // CAST: No more than there was room, of a 32-bit length.
+            session.complete_plain(&plain, want as u32, len);
+        }
+        None
+    }
+
+    /// Receives the next packet, of `len` bytes without any virtio header, or says whom it waits
+    /// for.
+    #[inline(always)]
+    fn one(
+        receiver: &mut Receiver,
+        session: &mut Session<'_>,
+        mm: InMm<'_>,
+        negotiated: Negotiated,
+        len: usize,
+    ) -> Result<Fate, Next> {
+        let sock_len = len.saturating_add(negotiated.sock_hlen());
+        let skip = negotiated.vhost_hlen();
+        let most = if negotiated.mergeable() { IOV_MAX } else { 1 };
+        match session.take_room(sock_len.saturating_add(skip), most) {
+            Ok(Room::Ready(taken)) => {
+                let got = receiver.receive(&mm, taken.segs(), skip, sock_len);
+                Ok(Self::finish(taken, got, sock_len, negotiated))
+            }
+            Ok(Room::Short) => Err(Next::Guest),
+            Ok(Room::TooSmall) => {
+                receiver.discard();
+                Ok(Fate::Lost)
+            }
+            Err(fault) if fault.is_buffer() => Ok(Fate::Skipped),
+            Err(_) => Err(Next::Reset),
+        }
+    }
+
     /// Completes the header; the buffers go back to the ring unless the packet is whole.
+    #[inline(always)]
     fn finish(
         taken: Taken<'_, '_>,
         got: Result<usize>,
         sock_len: usize,
         negotiated: Negotiated,
-    ) -> Received {
-        // Somebody else may have read the packet meanwhile, or it is another by now.
-        if got != Ok(sock_len) {
-            return Received::Lost;
+    ) -> Fate {
+        match got {
+            Ok(got) if got == sock_len => {}
+            Err(EFAULT) => return Fate::Refused(taken.refuse(Fault::Unwritable)),
+            // Somebody else may have read the packet meanwhile, or it is another by now.
+            _ => return Fate::Lost,
         }
-        let vhost_hlen = negotiated.vhost_hlen();
-        if vhost_hlen > 0 {
-            let zero = [0; hdr::BASE];
-            if taken.write_at(0, &zero).is_err() {
-                return Received::BadMemory;
+        match Self::write_header(&taken, negotiated) {
+            Ok(()) => {
+                taken.complete();
+                Fate::Received(sock_len.wrapping_sub(negotiated.sock_hlen()))
             }
+            Err(MemFault) => Fate::Refused(taken.refuse(Fault::Unwritable)),
+        }
+    }
+
+    /// Writes what of the header is not the socket's.
+    #[inline(always)]
+    fn write_header(taken: &Taken<'_, '_>, negotiated: Negotiated) -> Result<(), MemFault> {
+        if negotiated.vhost_hlen() > 0 {
+            taken.write_at(0, &[0; hdr::BASE])?;
         }
         if negotiated.sets_num_buffers() {
-            let count = u16::try_from(taken.count()).unwrap_or(u16::MAX);
-            if taken
-                .write_at(hdr::NUM_BUFFERS, &count.to_le_bytes())
-                .is_err()
-            {
-                return Received::BadMemory;
-            }
+            taken.write_u16_at(hdr::NUM_BUFFERS, taken.count())?;
         }
-        let bytes = taken.len();
-        taken.complete();
-        Received::Whole(bytes)
+        Ok(())
     }
 }

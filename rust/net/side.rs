@@ -46,14 +46,17 @@ impl Endpoint for Side {
     fn attach(&mut self, backend: &Arc<Socket>) -> Result {
         match self {
             Self::Rx(rx) => rx.attach(backend),
-            Self::Tx(_) => Ok(()),
+            Self::Tx(tx) => {
+                tx.attach();
+                Ok(())
+            }
         }
     }
 
     fn detach(&mut self) {
         match self {
             Self::Rx(rx) => rx.detach(),
-            Self::Tx(_) => {}
+            Self::Tx(tx) => tx.detach(),
         }
     }
 

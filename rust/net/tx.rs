@@ -2,27 +2,28 @@
 
 //! Transmit: the guest's buffers to the socket.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    time::Delta, //
+};
 
 use crate::{
     kapi::{
         batch::{
             BatchError,
+            Filling,
             TxBatch, //
         },
+        large::LargePages,
         mm::InMm,
         socket::Socket, //
     },
     net::hdr,
-    stats::QueueStats,
-    vhost::{
-        budget::Budget,
-        session::{
-            Next,
-            Session,
-            BATCH, //
-        },
-        taken::Taken, //
+    vhost::session::{
+        Next,
+        Session,
+        Taken,
+        BATCH, //
     },
     virtqueue::{
         fault::Fault,
@@ -30,22 +31,50 @@ use crate::{
     },
 };
 
+/// How often a packet is tried again for which there was no memory, or no room that anybody
+/// would tell of. The first wait is of a millisecond and each other twice as long, so these are
+/// half a second.
+const RETRIES_MAX: u32 = 9;
+
+/// The longest packet in bytes that a socket copies by itself at no great cost.
+const LARGE: usize = 2048;
+
 /// The transmit side of a device.
 pub(crate) struct Tx {
     /// Packets that were copied and not sent yet. Empty between two runs.
     batch: TxBatch,
+    sender: Sender,
 }
 
-/// What becomes of a buffer.
-enum Sent {
-    /// It is in the batch, and its buffer is free.
-    Batched,
-    /// It has been sent, or is lost because of what it says.
-    Done,
-    /// It has been lost because of what it says.
+/// Sends packets one by one.
+struct Sender {
+    large: LargePages,
+    /// How often the next packet was tried in vain.
+    retries: u32,
+}
+
+/// What becomes of a packet.
+enum Fate {
+    /// It is on its way: its length in bytes without header.
+    Sent(usize),
+    /// It is lost, for what it says or what the socket says to it.
     Dropped,
-    /// It is worth another try: when the socket has room, or there is memory.
-    Retry,
+    /// Its buffer is wrong in itself, and goes back.
+    Refused(Fault),
+    /// That of a buffer that has been refused before.
+    Skipped,
+    /// The socket has no room, and tells when it has.
+    Full,
+    /// There is no memory, or no room that anybody would tell of: it is worth another try.
+    Again,
+    /// It stays in the ring until then.
+    Stays(Next),
+}
+
+/// What is settled for a run.
+struct Run<'a> {
+    mm: InMm<'a>,
+    negotiated: Negotiated,
 }
 
 impl Tx {
@@ -55,130 +84,262 @@ impl Tx {
     pub(super) fn new() -> Result<Self> {
         Ok(Self {
             batch: TxBatch::new()?,
+            sender: Sender {
+                large: LargePages::new(),
+                retries: 0,
+            },
         })
     }
 
+    /// Starts with the first packet of another socket.
+    pub(super) fn attach(&mut self) {
+        self.sender.retries = 0;
+    }
+
+    /// Gives back all memory.
+    pub(super) fn detach(&mut self) {
+        self.batch.give_back();
+        self.sender.large.give_back();
+    }
+
     pub(super) fn serve(&mut self, sock: &Socket, session: &mut Session<'_>) -> Next {
-        let batched = sock.takes_batches();
-        let mut budget = Budget::new();
-        let next = loop {
-            if let Err(next) = self.one(sock, batched, session, &mut budget) {
-                break next;
+        let run = Run {
+            mm: session.mm(),
+            negotiated: session.negotiated(),
+        };
+        match self.batch.open(sock, run.negotiated.sock_hlen()) {
+            Some(batch) => self.sender.in_batches(batch, &run, session),
+            None => self.sender.one_by_one(sock, &run, session),
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// The length of a packet in bytes, with the header that the socket takes.
+    #[inline(always)]
+    fn length(&self, taken: &Taken<'_, '_>) -> Result<usize, Fault> {
+        let (ours, socks) = (self.negotiated.vhost_hlen(), self.negotiated.sock_hlen());
+        if taken.writable() > 0 {
+            return Err(Fault::Direction);
+        }
+        match taken.len().checked_sub(ours) {
+            Some(len) if len > socks => Ok(len),
+            _ => Err(Fault::NoPacket),
+        }
+    }
+
+    /// Copies the packet into the batch, and corrects its header there. `None` for one that does
+    /// not go into a batch, but may be sent by itself.
+    #[inline(always)]
+    fn batched(&self, batch: &mut Filling<'_>, taken: &Taken<'_, '_>) -> Option<Fate> {
+        let len = match self.length(taken) {
+            Ok(len) => len,
+            Err(fault) => return Some(Fate::Refused(fault)),
+        };
+        let skip = self.negotiated.vhost_hlen();
+        let mut frame = match batch.copy_in(&self.mm, taken.segs(), skip, len) {
+            Ok(frame) => frame,
+            Err(BatchError::TooBig) => return None,
+            Err(BatchError::Fault) => return Some(Fate::Refused(Fault::Unreadable)),
+            Err(BatchError::NoMemory | BatchError::Full) => return Some(Fate::Again),
+        };
+        if hdr::cover_checksum(frame.header(), len).is_err() {
+            return Some(Fate::Dropped);
+        }
+        frame.commit();
+        Some(Fate::Sent(self.payload(len)))
+    }
+
+    /// Copies packets into the batch as long as each is in a plain buffer and as it should be.
+    /// What is not is left to the long way, which finds out why.
+    fn straight(&self, batch: &mut Filling<'_>, session: &mut Session<'_>) {
+        match (self.negotiated.vhost_hlen(), self.negotiated.sock_hlen()) {
+            (0, hdr::LEN) => self.straight_with::<{ hdr::LEN }>(batch, session),
+            (0, hdr::BASE) => self.straight_with::<{ hdr::BASE }>(batch, session),
+            _ => {}
+        }
+    }
+
+    /// [`Self::straight`] for headers of `HLEN` bytes.
+    #[inline(never)]
+    fn straight_with<const HLEN: usize>(&self, batch: &mut Filling<'_>, session: &mut Session<'_>) {
+        for _ in 0..session.burst() {
+            let Some(plain) = session.plain() else { return };
+            let bytes = plain.len().saturating_sub(HLEN);
+            if bytes == 0 || session.budget().bytes_left() == 0 {
+                return;
             }
+            let Ok(mut frame) = batch.copy_pair::<HLEN>(&self.mm, plain.segs()) else {
+                return;
+            };
+            if hdr::cover_checksum(frame.header(), plain.len()).is_err() {
+                return;
+            }
+            frame.commit();
+            session.complete_plain(&plain, 0, bytes);
+        }
+    }
+
+    /// The bytes of a packet of `len` without its header.
+    #[inline(always)]
+    fn payload(&self, len: usize) -> usize {
+        len.wrapping_sub(self.negotiated.sock_hlen())
+    }
+}
+
+impl Sender {
+    /// Sends until the ring is empty or the run over, in batches what fits into one.
+    fn in_batches(
+        &mut self,
+        mut batch: Filling<'_>,
+        run: &Run<'_>,
+        session: &mut Session<'_>,
+    ) -> Next {
+        let next = loop {
+            run.straight(&mut batch, session);
             if session.pending() >= BATCH {
-                Self::flush(&mut self.batch, sock, session.stats());
+                send(&mut batch, session);
                 session.publish();
             }
-            if budget.is_spent() {
-                break Next::Budget;
+            if session.budget().is_spent() {
+                break Next::Turn;
+            }
+            let mut lost = 0;
+            let fate = match session.take() {
+                Ok(Some(taken)) => match run.batched(&mut batch, &taken) {
+                    Some(fate) => self.settle(fate, taken),
+                    None => {
+                        // Packets leave in the guest's order. Those before it are on their way.
+                        lost = flush(&mut batch);
+                        let fate = self.alone(batch.socket(), run, &taken, false);
+                        self.settle(fate, taken)
+                    }
+                },
+                Ok(None) => break Next::Guest,
+                Err(fault) => Fate::after(fault),
+            };
+            if lost > 0 {
+                session.failed(lost);
+            }
+            if let Err(next) = fate.count(session) {
+                break next;
             }
         };
-        Self::flush(&mut self.batch, sock, session.stats());
-        let (packets, bytes) = budget.moved(session.negotiated().sock_hlen());
-        session.stats().moved(packets, bytes);
+        send(&mut batch, session);
         next
     }
 
-    /// Sends one packet, or says why not.
-    fn one(
-        &mut self,
-        sock: &Socket,
-        batched: bool,
-        session: &mut Session<'_>,
-        budget: &mut Budget,
-    ) -> Result<(), Next> {
-        let negotiated = session.negotiated();
-        let mm = session.mm();
-        let stats = session.stats();
-        let Some(mut taken) = session.take().map_err(Next::Fault)? else {
-            return Err(Next::Empty);
-        };
-        if taken.writable() > 0 {
-            return Err(Next::Fault(Fault::Direction));
-        }
-        let len = match taken.len().checked_sub(negotiated.vhost_hlen()) {
-            None | Some(0) => return Err(Next::Fault(Fault::NoPacket)),
-            Some(len) => len,
-        };
-        let fits = if batched {
-            Self::to_batch(&mut self.batch, sock, &mm, &taken, len, negotiated)
-        } else {
-            None
-        };
-        let sent = match fits {
-            Some(sent) => sent,
-            None => {
-                // Packets leave in the guest's order.
-                Self::flush(&mut self.batch, sock, stats);
-                // In batched runs the packets before are on their way already.
-                let more = !batched && budget.has_room_for(len) && taken.has_more();
-                Self::alone(sock, &mm, &taken, len, negotiated, more)
+    /// Sends each packet by itself.
+    fn one_by_one(&mut self, sock: &Socket, run: &Run<'_>, session: &mut Session<'_>) -> Next {
+        loop {
+            let room = session.budget().bytes_left();
+            let fate = match session.take() {
+                Ok(Some(mut taken)) => {
+                    let more = taken.len() < room && taken.has_more();
+                    let fate = self.alone(sock, run, &taken, more);
+                    self.settle(fate, taken)
+                }
+                Ok(None) => return Next::Guest,
+                Err(fault) => Fate::after(fault),
+            };
+            if let Err(next) = fate.count(session) {
+                return next;
             }
+            if session.pending() >= BATCH {
+                session.publish();
+            }
+            if session.budget().is_spent() {
+                return Next::Turn;
+            }
+        }
+    }
+
+    /// Sends the packet by itself. `more` says that another follows at once.
+    fn alone(&mut self, sock: &Socket, run: &Run<'_>, taken: &Taken<'_, '_>, more: bool) -> Fate {
+        let len = match run.length(taken) {
+            Ok(len) => len,
+            Err(fault) => return Fate::Refused(fault),
+        };
+        let (mm, skip) = (&run.mm, run.negotiated.vhost_hlen());
+        let copied = if len > LARGE && sock.takes_pages() {
+            self.large.copy_in(mm, taken.segs(), skip, len)
+        } else {
+            Ok(None)
+        };
+        let sent = match copied {
+            Ok(Some(large)) => large.send(sock, more),
+            Ok(None) => sock.send(mm, taken.segs(), skip, len, more),
+            Err(e) => Err(e),
         };
         match sent {
-            Sent::Retry => return Err(Next::Backend),
-            Sent::Dropped => {
-                stats.dropped(1);
-                budget.lost();
+            Ok(()) => Fate::Sent(run.payload(len)),
+            Err(EAGAIN) => Fate::Full,
+            Err(ENOMEM | ENOBUFS) => Fate::Again,
+            Err(EFAULT) => Fate::Refused(Fault::Unreadable),
+            Err(_) => Fate::Dropped,
+        }
+    }
+
+    /// Completes the packet's buffer, or leaves it in the ring for another try.
+    #[inline(always)]
+    fn settle(&mut self, fate: Fate, taken: Taken<'_, '_>) -> Fate {
+        match fate {
+            Fate::Full => return Fate::Stays(Next::Backend),
+            Fate::Again if self.retries < RETRIES_MAX => {
+                let delay = Delta::from_millis(1 << self.retries);
+                self.retries = self.retries.wrapping_add(1);
+                return Fate::Stays(Next::Time(delay));
             }
-            Sent::Batched | Sent::Done => budget.moved_one(len),
+            _ => self.retries = 0,
         }
         taken.complete();
+        fate
+    }
+}
+
+impl Fate {
+    /// That of a buffer that could not be taken because of `fault`.
+    fn after(fault: Fault) -> Self {
+        if fault.is_buffer() {
+            Self::Skipped
+        } else {
+            Self::Stays(Next::Reset)
+        }
+    }
+
+    /// Counts the packet.
+    ///
+    /// # Errors
+    ///
+    /// Whom it has to wait for.
+    #[inline(always)]
+    fn count(self, session: &mut Session<'_>) -> Result<(), Next> {
+        match self {
+            Self::Sent(bytes) => session.budget().moved_one(bytes),
+            Self::Skipped => {}
+            Self::Refused(fault) => session.refused(fault),
+            Self::Dropped | Self::Again => session.lost(1),
+            Self::Full => return Err(Next::Backend),
+            Self::Stays(next) => return Err(next),
+        }
         Ok(())
     }
 }
 
-impl Tx {
-    /// Copies the packet into the batch, and corrects its header there. `None` for one that does
-    /// not go into a batch, but may be sent by itself.
-    #[inline]
-    fn to_batch(
-        batch: &mut TxBatch,
-        sock: &Socket,
-        mm: &InMm<'_>,
-        taken: &Taken<'_, '_>,
-        len: usize,
-        negotiated: Negotiated,
-    ) -> Option<Sent> {
-        let hlen = negotiated.sock_hlen();
-        if len < hlen {
-            return Some(Sent::Dropped);
-        }
-        let skip = negotiated.vhost_hlen();
-        let mut frame = match batch.copy_in(sock, mm, taken.segs(), skip, len, hlen) {
-            Ok(frame) => frame,
-            Err(BatchError::TooBig) => return None,
-            Err(BatchError::Fault) => return Some(Sent::Dropped),
-            Err(BatchError::NoMemory | BatchError::Full) => return Some(Sent::Retry),
-        };
-        if hdr::cover_checksum(frame.header(), len).is_err() {
-            return Some(Sent::Dropped);
-        }
-        frame.commit();
-        Some(Sent::Batched)
+/// Sends what waits in the batch. Its buffers are free already: what cannot be sent is lost, and
+/// userspace is told.
+fn send(batch: &mut Filling<'_>, session: &mut Session<'_>) {
+    let lost = flush(batch);
+    if lost > 0 {
+        session.failed(lost);
     }
+}
 
-    /// Sends the packet by itself.
-    fn alone(
-        sock: &Socket,
-        mm: &InMm<'_>,
-        taken: &Taken<'_, '_>,
-        len: usize,
-        negotiated: Negotiated,
-        more: bool,
-    ) -> Sent {
-        match sock.send(mm, taken.segs(), negotiated.vhost_hlen(), len, more) {
-            Ok(_) => Sent::Done,
-            Err(EAGAIN | ENOMEM | ENOBUFS) => Sent::Retry,
-            Err(_) => Sent::Dropped,
-        }
-    }
-
-    /// Sends what waits in the batch. Its buffers are free already: what cannot be sent is lost.
-    fn flush(batch: &mut TxBatch, sock: &Socket, stats: &QueueStats) {
-        let waiting = batch.len();
-        if batch.send(sock).is_err() {
-            stats.dropped(waiting);
-        }
+/// Sends what waits in the batch, and returns how many packets were lost.
+fn flush(batch: &mut Filling<'_>) -> usize {
+    let waiting = batch.len();
+    match batch.send() {
+        Ok(()) => 0,
+        Err(_) => waiting,
     }
 }

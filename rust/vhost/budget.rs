@@ -1,58 +1,78 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What one run over a queue may move.
+//! What one run over a queue may move, so that no queue starves another.
 
-/// Packets that one run may move.
+/// Packets, lost ones and buffers that were refused in one run.
 const PKT_WEIGHT: usize = 256;
 
-/// Bytes that one run may move.
+/// Bytes in one run.
 const WEIGHT: usize = 0x80000;
 
-/// What one run may move, so that no queue starves another.
+/// How much of it is used up.
 pub(crate) struct Budget {
-    /// Packets and lost ones.
-    turns: usize,
+    /// Packets and bytes that have gone through.
     packets: usize,
     bytes: usize,
+    /// Packets that were lost, and buffers that were refused.
+    lost: usize,
+    /// What of the packets and bytes is in the statistics.
+    counted: (usize, usize),
 }
 
 impl Budget {
+    /// That of a run that begins.
     pub(crate) const fn new() -> Self {
         Self {
-            turns: 0,
             packets: 0,
             bytes: 0,
+            lost: 0,
+            counted: (0, 0),
         }
     }
 
-    /// A packet has gone through.
-    #[inline]
+    /// A packet has gone through: its length without virtio-net header.
+    #[inline(always)]
     pub(crate) fn moved_one(&mut self, bytes: usize) {
-        self.turns = self.turns.wrapping_add(1);
+        // OVERFLOW: A packet of at most 4 GiB, and no other behind so many bytes.
         self.packets = self.packets.wrapping_add(1);
-        self.bytes = self.bytes.saturating_add(bytes);
+        self.bytes = self.bytes.wrapping_add(bytes);
     }
 
-    /// A packet was lost, which has taken its time all the same.
+    /// A packet was lost or a buffer refused, which has taken its time all the same.
     pub(crate) fn lost(&mut self) {
-        self.turns = self.turns.wrapping_add(1);
+        self.lost = self.lost.wrapping_add(1);
     }
 
-    /// Whether another packet may follow one of `len` bytes.
-    pub(crate) fn has_room_for(&self, len: usize) -> bool {
-        self.bytes.saturating_add(len) < WEIGHT
+    /// The packets that may still go through, be lost or be refused.
+    #[inline]
+    pub(crate) fn packets_left(&self) -> usize {
+        PKT_WEIGHT.saturating_sub(self.packets.wrapping_add(self.lost))
+    }
+
+    /// The bytes that may still be moved.
+    #[inline(always)]
+    pub(crate) fn bytes_left(&self) -> usize {
+        WEIGHT.saturating_sub(self.bytes)
     }
 
     /// Whether it is another's turn.
     #[inline]
     pub(crate) fn is_spent(&self) -> bool {
-        self.turns >= PKT_WEIGHT || self.bytes >= WEIGHT
+        self.packets_left() == 0 || self.bytes_left() == 0
     }
 
-    /// The packets that have gone through, and their bytes without the header of `hlen` bytes
-    /// that each had.
-    pub(crate) fn moved(&self, hlen: usize) -> (usize, usize) {
-        let headers = self.packets.saturating_mul(hlen);
-        (self.packets, self.bytes.saturating_sub(headers))
+    /// Whether the run has come to anything.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.packets.wrapping_add(self.lost) > 0
+    }
+
+    /// The packets that have gone through since the last call, and their bytes.
+    pub(crate) fn uncounted(&mut self) -> (usize, usize) {
+        let (packets, bytes) = self.counted;
+        self.counted = (self.packets, self.bytes);
+        (
+            self.packets.wrapping_sub(packets),
+            self.bytes.wrapping_sub(bytes),
+        )
     }
 }

@@ -5,8 +5,8 @@
 //! # Locking
 //!
 //! Everything that can change is behind the queue's lock, but for the backend: that one is read
-//! by work items and replaced through [`Slot`], so that whoever replaces it knows when the old
-//! one is not in use any more. The lock is taken with the device's lock held or without, never
+//! by work items, before they take the lock, and replaced through [`Slot`], so that whoever
+//! replaces it knows when the old one is not in use any more. The lock is taken with the device's lock held or without, never
 //! together with that of another queue. Nobody flushes while holding it.
 
 use kernel::{
@@ -20,6 +20,7 @@ use kernel::{
 
 use crate::{
     kapi::{
+        delay::Delay,
         mm::InMm,
         retire::{
             Domain,
@@ -51,6 +52,7 @@ use crate::{
             Outcome,
             State, //
         },
+        wakers::Wakers, //
     },
     virtqueue::mem::MemFault, //
 };
@@ -108,10 +110,11 @@ pub(crate) struct Queue<E: Endpoint> {
 
 impl<E: Endpoint> Run for Queue<E> {
     fn run(work: &Arc<Work<Self>>, ctx: &Context<'_>) {
-        let mut state = work.state.lock();
+        // Without the lock: that the backend stays is what the flush is for.
         let Some(backend) = work.backend.read(ctx) else {
             return;
         };
+        let mut state = work.state.lock();
         if state.serve(backend, *ctx.mm(), &work.stats) == Outcome::Again {
             ctx.requeue(work);
         }
@@ -162,28 +165,29 @@ impl<E: Endpoint> Queue<E> {
             return Ok(work.detach_locked(&mut state));
         };
         if state
-            .ready
+            .wakers
             .as_ref()
-            .is_some_and(|r| same_file(r.file(), backend.file()))
+            .is_some_and(|w| same_file(w.file.file(), backend.file()))
         {
             return Ok(Attachment::Same);
         }
         let backend = Arc::new(backend, GFP_KERNEL)?;
         let boxed = KBox::new(backend.clone(), GFP_KERNEL)?;
-        let mut ready = FilePoll::new(
-            backend.file().clone(),
-            state.endpoint.interest(),
-            worker.clone(),
-            work.clone(),
-        )?;
+        let file = backend.file().clone();
+        let interest = state.endpoint.interest();
+        let mut file = FilePoll::new(file, interest, worker.clone(), work.clone())?;
+        let delay = Delay::new(worker.clone(), work.clone())?;
         state
             .ring
             .attach(&UserMem::new(mm))
             .map_err(|MemFault| EFAULT)?;
-        ready.as_mut().start()?;
+        // What this and kicks have queued up to here may have run without a backend.
+        file.as_mut().arm()?;
         state.endpoint.attach(&backend)?;
-        state.ready = Some(ready);
-        Ok(Attachment::Changed(work.backend.swap(Some(boxed))))
+        let retired = work.backend.swap(Some(boxed));
+        file.queue();
+        state.wakers = Some(Wakers::new(file, delay));
+        Ok(Attachment::Changed(retired))
     }
 
     /// Detaches, whatever is set.
@@ -192,7 +196,7 @@ impl<E: Endpoint> Queue<E> {
     }
 
     fn detach_locked(&self, state: &mut State<E>) -> Attachment<Arc<E::Backend>> {
-        if state.ready.take().is_none() {
+        if state.wakers.take().is_none() {
             return Attachment::None;
         }
         state.endpoint.detach();
@@ -204,8 +208,8 @@ impl<E: Endpoint> Queue<E> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, and then nothing changes; `EINVAL` when the file reports an error and no kick, and then it
-    /// is installed all the same.
+    /// `ENOMEM`, and then nothing changes; `EINVAL` when the file reports an error and no
+    /// kick, and then it is installed all the same.
     pub(super) fn set_kick(
         work: &Arc<Work<Self>>,
         worker: &Arc<Worker>,
@@ -224,7 +228,7 @@ impl<E: Endpoint> Queue<E> {
         };
         let replaced = state.kick.take().is_some();
         let started = match kick.as_mut() {
-            Some(kick) => kick.as_mut().start().map(|_| ()),
+            Some(kick) => kick.as_mut().start(),
             None => Ok(()),
         };
         state.kick = kick;

@@ -3,10 +3,12 @@
 //! One run over one queue: buffers out, used entries back, and nothing left to check.
 //!
 //! A [`Session`] exists only while the worker serves a queue that is live: its lock is held, the
-//! owner's memory is this thread's, guest notifications are off. Buffers that are taken and not
-//! completed go back to the ring when they are dropped, so no count of them travels by hand.
+//! owner's memory is this thread's, guest notifications are off.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    time::Delta, //
+};
 
 use crate::{
     kapi::{
@@ -19,19 +21,18 @@ use crate::{
         uaccess::UserMem, //
     },
     stats::QueueStats,
-    vhost::taken::Taken,
+    vhost::budget::Budget,
     virtqueue::{
-        chain::{
-            self,
-            Chain,
-            Collected, //
-        },
         fault::Fault,
         features::Negotiated,
-        mem::MemTable,
-        ring::Ring,
+        mem::MemFault,
+        plain::Plain,
+        taken,
         uapi::UsedElem,
-        used, //
+        vq::{
+            self,
+            Virtqueue, //
+        },
     },
 };
 
@@ -41,17 +42,25 @@ pub(crate) const BATCH: usize = 64;
 /// Used entries of the largest packet behind a batch that is almost due.
 const HEADS_MAX: usize = IOV_MAX + BATCH + 1;
 
-/// Why an endpoint stopped, and so what the queue waits for.
+/// Whom a queue waits for when its endpoint has stopped.
 pub(crate) enum Next {
-    /// The ring has no buffer that would do: a kick.
-    Empty,
-    /// It has had its share for now: its turn.
-    Budget,
-    /// The backend has nothing to give, or no room to take: the backend.
+    /// The guest: the ring has no buffer that would do.
+    Guest,
+    /// The other queues: it has had its share.
+    Turn,
+    /// The backend: it has nothing to give, or no room to take.
     Backend,
-    /// The guest made a mistake: a kick, and until then nothing.
-    Fault(Fault),
+    /// Nobody who would tell: another try after that time, and not before.
+    Time(Delta),
+    /// Whoever sets the ring up: it cannot be trusted. A kick has it looked at again.
+    Reset,
 }
+
+/// Buffers between the ring and an endpoint.
+pub(crate) type Taken<'s, 'q> = taken::Taken<'s, 'q, UserMem<'q>>;
+
+/// What came of asking for room for a packet.
+pub(crate) type Room<'s, 'q> = vq::Room<Taken<'s, 'q>>;
 
 /// Room for what one packet and one batch may need, allocated with the worker.
 pub(crate) struct Buffers {
@@ -75,29 +84,35 @@ impl Buffers {
 
 /// See the [module's documentation](self).
 pub(crate) struct Session<'q> {
-    pub(super) mm: InMm<'q>,
-    pub(super) mem: UserMem<'q>,
-    pub(super) ring: &'q mut Ring,
-    pub(super) table: &'q MemTable,
-    pub(super) hint: &'q mut usize,
-    pub(super) buffers: &'q mut Buffers,
-    pub(super) negotiated: Negotiated,
-    pub(super) call: Option<&'q EventFd>,
-    pub(super) err: Option<&'q EventFd>,
-    pub(super) stats: &'q QueueStats,
-}
-
-/// What came of asking for room for a packet.
-pub(crate) enum Room<'s, 'q> {
-    /// Enough.
-    Ready(Taken<'s, 'q>),
-    /// The ring ran dry: more buffers may come.
-    Short,
-    /// As many buffers as one packet may have do not hold it.
-    TooSmall,
+    mm: InMm<'q>,
+    vq: Virtqueue<'q, UserMem<'q>>,
+    negotiated: Negotiated,
+    call: Option<&'q EventFd>,
+    err: Option<&'q EventFd>,
+    stats: &'q QueueStats,
+    budget: Budget,
 }
 
 impl<'q> Session<'q> {
+    /// A run that begins. `call` and `err` are the eventfds by which guest and userspace are told.
+    pub(super) fn new(
+        mm: InMm<'q>,
+        vq: Virtqueue<'q, UserMem<'q>>,
+        negotiated: Negotiated,
+        (call, err): (Option<&'q EventFd>, Option<&'q EventFd>),
+        stats: &'q QueueStats,
+    ) -> Self {
+        Self {
+            mm,
+            vq,
+            negotiated,
+            call,
+            err,
+            stats,
+            budget: Budget::new(),
+        }
+    }
+
     /// What was negotiated, as yes or no.
     #[inline]
     pub(crate) fn negotiated(&self) -> Negotiated {
@@ -110,105 +125,128 @@ impl<'q> Session<'q> {
         self.mm
     }
 
-    /// The counters of this queue.
-    #[inline]
-    pub(crate) fn stats(&self) -> &'q QueueStats {
-        self.stats
+    /// What this run may still move.
+    #[inline(always)]
+    pub(crate) fn budget(&mut self) -> &mut Budget {
+        &mut self.budget
     }
 
     /// How many used entries wait to be published.
     #[inline]
     pub(crate) fn pending(&self) -> usize {
-        self.buffers.used.len()
+        self.vq.pending()
     }
 
     /// Takes the next buffer, or `None` when there is none.
     ///
     /// # Errors
     ///
-    /// The guest's mistake; the buffer stays where it is.
-    #[inline]
+    /// The guest's mistake, which has been told of. A buffer that is wrong in itself has been
+    /// completed with length 0, and the next one may be taken.
+    #[inline(always)]
     pub(crate) fn take(&mut self) -> Result<Option<Taken<'_, 'q>>, Fault> {
-        self.buffers.segs.clear();
-        let chain = chain::take(
-            self.ring,
-            &self.mem,
-            self.table,
-            self.hint,
-            &mut self.buffers.segs,
-        )?;
-        let Some(chain) = chain else {
-            return Ok(None);
-        };
-        let Chain {
-            head,
-            writable,
-            bytes,
-            ..
-        } = chain;
-        let from = self.buffers.used.len();
-        let elem = UsedElem {
-            id: u32::from(head),
-            len: 0,
-        };
-        let pushed = self.buffers.used.push_within_capacity(elem).is_ok();
-        let taken = Taken::new(self, from, 1, writable, bytes);
-        // Publishing in time is the endpoint's part; a buffer that finds no room goes back.
-        if pushed {
-            Ok(Some(taken))
-        } else {
-            Err(Fault::TooManySegments)
+        let taken = self.vq.take();
+        if let Err(fault) = &taken {
+            Self::tell(*fault, self.stats, self.err, &mut self.budget);
         }
+        taken
+    }
+
+    /// The next buffer if it is plain, and to be read.
+    #[inline(always)]
+    pub(crate) fn plain(&self) -> Option<Plain> {
+        self.vq.plain()
+    }
+
+    /// The next buffer if it is plain, in one piece, and to be written.
+    #[inline(always)]
+    pub(crate) fn plain_room(&self) -> Option<Plain> {
+        self.vq.plain_room()
+    }
+
+    /// Completes `plain`, of which `len` bytes were written, for a packet whose payload has
+    /// `bytes`. No more of them than a [`Self::burst`], so that there is room.
+    #[inline(always)]
+    pub(crate) fn complete_plain(&mut self, plain: &Plain, len: u32, bytes: usize) {
+        self.vq.complete_plain(plain, len);
+        self.budget.moved_one(bytes);
+    }
+
+    /// Hands back `plain`, which cannot be written, with length 0.
+    #[cold]
+    pub(crate) fn refuse_plain(&mut self, plain: &Plain) -> Fault {
+        self.vq.complete_plain(plain, 0);
+        Fault::Unwritable
+    }
+
+    /// Writes a word to the owner's memory, in one access.
+    ///
+    /// # Errors
+    ///
+    /// [`MemFault`] when that is not possible.
+    #[inline(always)]
+    pub(crate) fn write_u16(&self, addr: usize, value: u16) -> Result<(), MemFault> {
+        self.vq.write_u16(addr, value)
+    }
+
+    /// How many packets may go through before a batch is full or the run is over. For large
+    /// packets it may be over before.
+    pub(crate) fn burst(&self) -> usize {
+        BATCH
+            .saturating_sub(self.pending())
+            .min(self.budget.packets_left())
     }
 
     /// Takes buffers until they hold `want` bytes, at most `max` of them.
     ///
     /// # Errors
     ///
-    /// The guest's mistake; all buffers stay where they are.
-    #[inline]
+    /// As [`Self::take`]; the good buffers before a wrong one are completed like it.
+    #[inline(always)]
     pub(crate) fn take_room(&mut self, want: usize, max: usize) -> Result<Room<'_, 'q>, Fault> {
-        self.buffers.segs.clear();
-        let from = self.buffers.used.len();
-        let collected = chain::collect(
-            self.ring,
-            &self.mem,
-            self.table,
-            self.hint,
-            &mut self.buffers.segs,
-            &mut self.buffers.used,
-            want,
-            max,
-        )?;
-        Ok(match collected {
-            Collected::Ready { heads } => {
-                let writable = self.buffers.segs.len();
-                Room::Ready(Taken::new(self, from, heads, writable, want))
-            }
-            Collected::Short => Room::Short,
-            Collected::TooSmall => Room::TooSmall,
-        })
+        let room = self.vq.take_room(want, max);
+        if let Err(fault) = &room {
+            Self::tell(*fault, self.stats, self.err, &mut self.budget);
+        }
+        room
+    }
+
+    /// The endpoint has found `fault` in a buffer, and completed it with length 0.
+    #[cold]
+    pub(crate) fn refused(&mut self, fault: Fault) {
+        Self::tell(fault, self.stats, self.err, &mut self.budget);
+    }
+
+    /// Packets were lost, by the guest's or the backend's doing.
+    #[cold]
+    pub(crate) fn lost(&mut self, packets: usize) {
+        self.stats.dropped(packets);
+        self.budget.lost();
+    }
+
+    /// Packets were lost that the guest had been told were sent: userspace is told.
+    #[cold]
+    pub(crate) fn failed(&mut self, packets: usize) {
+        self.lost(packets);
+        if let Some(err) = self.err {
+            err.signal();
+        }
     }
 
     /// Hands all completed buffers back to the guest, and interrupts it if it wants that.
     ///
     /// The elements, then the index once, then the decision, then the signal.
     pub(crate) fn publish(&mut self) {
-        if self.buffers.used.is_empty() {
+        let count = self.vq.pending();
+        if count == 0 {
             return;
         }
-        let count = self.buffers.used.len();
-        let published = used::publish(
-            self.ring,
-            &self.mem,
-            self.negotiated,
-            &self.buffers.used,
-            self.call.is_some(),
-        );
-        self.buffers.used.clear();
+        let (packets, bytes) = self.budget.uncounted();
+        self.stats.moved(packets, bytes);
+        let published = self.vq.publish(self.negotiated, self.call.is_some());
         self.stats.published(count, published.signal);
-        if published.fault.is_some() {
-            self.fault();
+        if let Some(fault) = published.fault {
+            self.refused(fault);
         }
         if published.signal {
             if let Some(call) = self.call {
@@ -217,10 +255,34 @@ impl<'q> Session<'q> {
         }
     }
 
-    /// Tells userspace that the guest made a mistake.
-    pub(super) fn fault(&self) {
-        self.stats.fault();
-        if let Some(err) = self.err {
+    /// Tells the guest that kicks are not needed.
+    pub(super) fn disable_notify(&mut self) {
+        self.vq.disable_notify();
+    }
+
+    /// Asks the guest for kicks; true when there is something already, for which none may come.
+    pub(super) fn enable_notify(&mut self) -> bool {
+        match self.vq.enable_notify() {
+            Ok(more) => more,
+            Err(MemFault) => {
+                // The guest may not kick, since it has not been asked.
+                self.refused(Fault::UsedUnwritable);
+                false
+            }
+        }
+    }
+
+    /// Whether this run has come to anything.
+    pub(super) fn has_moved(&self) -> bool {
+        self.budget.has_moved()
+    }
+
+    /// Counts a mistake, and tells userspace that the guest made one.
+    #[cold]
+    fn tell(fault: Fault, stats: &QueueStats, err: Option<&EventFd>, budget: &mut Budget) {
+        stats.fault(fault.index());
+        budget.lost();
+        if let Some(err) = err {
             err.signal();
         }
     }

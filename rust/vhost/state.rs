@@ -28,15 +28,14 @@ use crate::{
             Next,
             Session, //
         },
-        uapi::VringAddr, //
+        uapi::VringAddr,
+        wakers::Wakers, //
     },
     virtqueue::{
         features::Negotiated,
-        mem::{
-            MemFault,
-            MemTable, //
-        },
-        ring::Ring, //
+        mem::MemTable,
+        ring::Ring,
+        vq::Virtqueue, //
     },
 };
 
@@ -63,8 +62,8 @@ pub(super) struct State<E: Endpoint> {
     pub(super) kick: Option<Poll<E>>,
     pub(super) call: Option<EventFd>,
     pub(super) err: Option<EventFd>,
-    /// Waits for the backend's file; there exactly while a backend is attached.
-    pub(super) ready: Option<Poll<E>>,
+    /// Who wakes the queue but the guest; there exactly while a backend is attached.
+    pub(super) wakers: Option<Wakers<E>>,
     pub(super) endpoint: E,
 }
 
@@ -79,14 +78,14 @@ impl<E: Endpoint> State<E> {
             kick: None,
             call: None,
             err: None,
-            ready: None,
+            wakers: None,
             endpoint,
         }
     }
 
     /// Whether a backend is attached.
     pub(super) fn is_attached(&self) -> bool {
-        self.ready.is_some()
+        self.wakers.is_some()
     }
 
     /// Back to what it was after open. The endpoint has been detached before.
@@ -169,68 +168,62 @@ impl<E: Endpoint> State<E> {
         if self.ring.layout().is_unset() {
             return Outcome::Done;
         }
-        if let Some(ready) = self.ready.as_mut() {
-            ready.as_mut().stop();
-        }
-        stats.run();
-        let mut session = Session {
-            mm,
-            mem: UserMem::new(mm),
-            ring: &mut self.ring,
-            table,
-            hint: &mut self.hint,
-            buffers,
-            negotiated: self.negotiated,
-            call: self.call.as_ref(),
-            err: self.err.as_ref(),
-            stats,
+        let Some(wakers) = self.wakers.as_mut() else {
+            return Outcome::Done;
         };
-        for _ in 0..ROUNDS {
-            session.ring.disable_notify(&session.mem);
-            let next = self.endpoint.serve(backend, &mut session);
-            session.publish();
-            match next {
-                Next::Empty => match session.ring.enable_notify(&session.mem) {
-                    // Something slipped in.
-                    Ok(true) => {}
-                    Ok(false) => return Outcome::Done,
-                    Err(MemFault) => {
-                        // The guest may not kick, since it has not been asked.
-                        session.fault();
-                        return Outcome::Done;
-                    }
-                },
-                Next::Budget => return Outcome::Again,
-                Next::Backend => {
-                    let ready = self.ready.as_mut();
-                    if ready.is_some_and(|ready| ready.as_mut().start().is_err()) {
-                        ask_for_kicks(&mut session);
-                    }
-                    return Outcome::Done;
-                }
-                Next::Fault(fault) => {
-                    if fault.is_reported() {
-                        session.fault();
-                    }
-                    return Outcome::Done;
+        if wakers.is_early() {
+            return Outcome::Done;
+        }
+        wakers.stop();
+        stats.run();
+        let vq = Virtqueue::new(
+            UserMem::new(mm),
+            &mut self.ring,
+            (table, &mut self.hint),
+            &mut buffers.segs,
+            &mut buffers.used,
+        );
+        let told = (self.call.as_ref(), self.err.as_ref());
+        let mut session = Session::new(mm, vq, self.negotiated, told, stats);
+        let next = Self::rounds(&mut self.endpoint, backend, &mut session);
+        match next {
+            Next::Turn => return Outcome::Again,
+            Next::Time(delay) => wakers.wait_for_time(delay),
+            Next::Backend => {
+                if wakers.wait_for_backend(session.has_moved()).is_err() {
+                    Self::ask_for_kicks(&mut session);
                 }
             }
+            Next::Guest | Next::Reset => {}
         }
-        session.ring.disable_notify(&session.mem);
-        Outcome::Again
+        Outcome::Done
     }
-}
 
-/// Asks for kicks of a queue that nothing else may wake. What has been made available meanwhile
-/// waits for the backend in any case; only those to come must not be held back.
-fn ask_for_kicks(session: &mut Session<'_>) {
-    for _ in 0..ROUNDS {
-        session.ring.disable_notify(&session.mem);
-        match session.ring.enable_notify(&session.mem) {
+    /// Asks for kicks of a queue that nothing else may wake. What has been made available already
+    /// waits for the backend in any case; only what is to come must not be held back.
+    fn ask_for_kicks(session: &mut Session<'_>) {
+        for _ in 0..ROUNDS {
+            session.disable_notify();
             // What slipped in was not asked about: by index, what follows it would not be either.
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(MemFault) => return session.fault(),
+            if !session.enable_notify() {
+                return;
+            }
         }
+    }
+
+    /// Has the endpoint serve until it waits for somebody, and no buffer has slipped in while the
+    /// guest was asked for kicks.
+    fn rounds(endpoint: &mut E, backend: &E::Backend, session: &mut Session<'_>) -> Next {
+        for _ in 0..ROUNDS {
+            session.disable_notify();
+            let next = endpoint.serve(backend, session);
+            session.publish();
+            match next {
+                Next::Guest if session.enable_notify() => {}
+                next => return next,
+            }
+        }
+        session.disable_notify();
+        Next::Turn
     }
 }

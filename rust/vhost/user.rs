@@ -54,6 +54,11 @@ impl GuestMemory for UserMem<'_> {
     }
 
     #[inline]
+    fn write_bytes(&self, addr: usize, data: &[u8]) -> Result<(), MemFault> {
+        Ok(UserMem::write_bytes(self, addr, data)?)
+    }
+
+    #[inline]
     fn write_u16(&self, addr: usize, value: u16) -> Result<(), MemFault> {
         Ok(UserMem::write_u16(self, addr, value)?)
     }

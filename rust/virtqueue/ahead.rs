@@ -21,18 +21,26 @@ use crate::virtqueue::{
 /// Entries, and descriptors, that are read at once.
 const AHEAD: usize = 64;
 
+/// The longest chain that is read ahead in one piece.
+const CHAIN_MAX: u16 = 16;
+
 /// See the [module's documentation](self).
 pub(super) struct Ahead {
     /// Entries of the available ring, from position `from` on.
     heads: [u16; AHEAD],
     from: u16,
     len: u16,
-    /// Descriptors, from number `desc_first` on: those of the heads at the `desc_len` positions
-    /// from `desc_from` on, which number them up or down one by one.
+    /// `desc_count` descriptors from number `desc_first` on, good for the chains of the heads at
+    /// the `desc_len` positions from `desc_from` on: what a chain that was available refers to
+    /// may not change, other descriptors may.
     descs: [Desc; AHEAD],
     desc_from: u16,
     desc_len: u16,
     desc_first: u16,
+    desc_count: u16,
+    /// How many descriptors the last chain had one behind the other in the table, which is how
+    /// many the next ones are taken to have.
+    chain_len: u16,
 }
 
 impl Ahead {
@@ -50,6 +58,8 @@ impl Ahead {
         desc_from: 0,
         desc_len: 0,
         desc_first: 0,
+        desc_count: 0,
+        chain_len: 1,
     };
 
     /// Has what comes next read anew.
@@ -72,13 +82,22 @@ impl Ahead {
         at: u16,
         ready: u16,
     ) -> Result<u16, Fault> {
+        match self.known_head(at) {
+            Some(head) => Ok(head),
+            None => self.read_heads(mem, layout, at, ready),
+        }
+    }
+
+    /// What has been read of the entry at position `at`.
+    #[inline(always)]
+    pub(super) fn known_head(&self, at: u16) -> Option<u16> {
         let index = at.wrapping_sub(self.from);
         if index < self.len {
-            if let Some(head) = self.heads.get(usize::from(index)) {
-                return Ok(*head);
-            }
+            // BOUNDS: `len <= AHEAD`, a power of two, which the compiler does not know.
+            self.heads.get(usize::from(index) % AHEAD).copied()
+        } else {
+            None
         }
-        self.read_heads(mem, layout, at, ready)
     }
 
     /// The descriptor of `head`, which is the one at position `at`.
@@ -94,13 +113,47 @@ impl Ahead {
         at: u16,
         head: u16,
     ) -> Result<Desc, Fault> {
-        if at.wrapping_sub(self.desc_from) < self.desc_len {
-            let index = usize::from(head.wrapping_sub(self.desc_first));
-            if let Some(desc) = self.descs.get(index) {
-                return Ok(*desc);
-            }
+        match self.known(at, head) {
+            Some(desc) => Ok(desc),
+            None => self.read_descs(mem, layout, at, head),
         }
-        self.read_descs(mem, layout, at, head)
+    }
+
+    /// Descriptor `index` of the chain at position `at`, behind its first one.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::DescUnreadable`].
+    #[inline]
+    pub(super) fn next_desc<M: GuestMemory>(
+        &mut self,
+        mem: &M,
+        layout: &Layout,
+        at: u16,
+        index: u16,
+    ) -> Result<Desc, Fault> {
+        match self.known(at, index) {
+            Some(desc) => Ok(desc),
+            None => Self::read_desc(mem, layout, index),
+        }
+    }
+
+    /// What has been read of descriptor `index` for the chain at position `at`.
+    #[inline(always)]
+    pub(super) fn known(&self, at: u16, index: u16) -> Option<Desc> {
+        let index = index.wrapping_sub(self.desc_first);
+        if at.wrapping_sub(self.desc_from) < self.desc_len && index < self.desc_count {
+            // BOUNDS: As above, `desc_count <= AHEAD`.
+            self.descs.get(usize::from(index) % AHEAD).copied()
+        } else {
+            None
+        }
+    }
+
+    /// The last chain had `len` descriptors one behind the other in the table.
+    #[inline]
+    pub(super) fn learn(&mut self, len: u16) {
+        self.chain_len = len.min(CHAIN_MAX);
     }
 
     /// Reads as many entries as are there, without wrapping.
@@ -127,7 +180,7 @@ impl Ahead {
     }
 
     /// Reads the descriptor of `head`, and with it those of the heads behind it as long as they
-    /// are neighbours.
+    /// are close together.
     fn read_descs<M: GuestMemory>(
         &mut self,
         mem: &M,
@@ -137,59 +190,70 @@ impl Ahead {
     ) -> Result<Desc, Fault> {
         self.desc_len = 0;
         let run = self.run(layout, at, head);
-        if run.len > 1 {
-            let descs = self
-                .descs
-                .get_mut(..usize::from(run.len))
-                .unwrap_or_default();
+        if run.count > 1 {
+            let descs = self.descs.get_mut(..usize::from(run.count));
             // Should this fail, then a part of it may still be readable.
-            if mem.read_descs(layout.desc(run.first), descs).is_ok() {
-                let index = usize::from(head.wrapping_sub(run.first));
-                if let Some(desc) = descs.get(index) {
-                    self.desc_from = at;
-                    self.desc_len = run.len;
-                    self.desc_first = run.first;
-                    return Ok(*desc);
+            if mem
+                .read_descs(layout.desc(run.first), descs.unwrap_or_default())
+                .is_ok()
+            {
+                self.desc_from = at;
+                self.desc_len = run.heads;
+                self.desc_first = run.first;
+                self.desc_count = run.count;
+                if let Some(desc) = self.known(at, head) {
+                    return Ok(desc);
                 }
             }
         }
+        Self::read_desc(mem, layout, head)
+    }
+
+    /// Reads one descriptor.
+    fn read_desc<M: GuestMemory>(mem: &M, layout: &Layout, index: u16) -> Result<Desc, Fault> {
         let mut desc = [Desc::default()];
-        mem.read_descs(layout.desc(head), &mut desc)
+        mem.read_descs(layout.desc(index), &mut desc)
             .map_err(|MemFault| Fault::DescUnreadable)?;
         let [desc] = desc;
         Ok(desc)
     }
 
-    /// The neighbours that the heads from position `at` on are, of which `head` is the first.
-    fn run(&self, layout: &Layout, at: u16, head: u16) -> Neighbours {
+    /// The chains from position `at` on, of which `head` is the first, that lie close together:
+    /// no more is read than if each had been read by itself.
+    fn run(&self, layout: &Layout, at: u16, head: u16) -> Run {
         let heads = self.heads.get(..usize::from(self.len));
         let behind = usize::from(at.wrapping_sub(self.from).wrapping_add(1));
         let behind = heads.and_then(|heads| heads.get(behind..)).unwrap_or(&[]);
-        let mut run = Neighbours {
-            first: head,
-            len: 1,
-        };
-        let step = match behind.first() {
-            Some(next) if *next == head.wrapping_add(1) => 1,
-            Some(next) if *next == head.wrapping_sub(1) => u16::MAX,
-            _ => return run,
-        };
-        let mut last = head;
-        for next in behind {
-            if *next != last.wrapping_add(step) || *next >= layout.size() {
+        let (mut first, mut last, mut heads) = (head, head, 1u16);
+        for &next in behind {
+            let (low, high) = (first.min(next), last.max(next));
+            let count = Self::span(low, high, self.chain_len);
+            let most = heads.saturating_add(1).saturating_mul(self.chain_len);
+            if count > most || usize::from(count) > AHEAD || next >= layout.size() {
                 break;
             }
-            last = *next;
-            run.len = run.len.wrapping_add(1);
+            (first, last, heads) = (low, high, heads.wrapping_add(1));
         }
-        run.first = head.min(last);
-        run
+        let left = layout.size().wrapping_sub(first);
+        Run {
+            heads,
+            first,
+            count: Self::span(first, last, self.chain_len).min(left),
+        }
+    }
+
+    /// How many descriptors the chains of `len` have whose heads are from `first` to `last`.
+    const fn span(first: u16, last: u16, len: u16) -> u16 {
+        last.wrapping_sub(first).saturating_add(len)
     }
 }
 
-/// Descriptors that follow each other in the table.
-struct Neighbours {
-    /// The number of the first in the table.
+/// Chains that lie close together.
+struct Run {
+    /// How many.
+    heads: u16,
+    /// The number of the first of their descriptors.
     first: u16,
-    len: u16,
+    /// How many these are, with those between them.
+    count: u16,
 }

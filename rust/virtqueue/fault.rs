@@ -2,7 +2,7 @@
 
 //! What a guest can get wrong in a ring.
 
-/// A guest's mistake. The queue stops there.
+/// A guest's mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The available ring cannot be read.
@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     Loop,
     /// The descriptor table cannot be read.
     DescUnreadable,
+    /// The used ring cannot be written, or the guest cannot be asked for kicks.
+    UsedUnwritable,
     /// The length of an indirect table is not one of whole descriptors.
     IndirectLength,
     /// An indirect table has more descriptors than a chain can number.
@@ -37,17 +39,54 @@ pub(crate) enum Fault {
     Direction,
     /// A buffer without a packet in it.
     NoPacket,
-    /// The header of a received packet cannot be written.
-    HeaderUnwritable,
-    /// As many pieces as a packet may have do not hold the one that is to be received.
-    NoRoom,
-    /// The used ring cannot be written.
-    UsedUnwritable,
+    /// A buffer that cannot be read although it is in guest memory.
+    Unreadable,
+    /// A buffer that cannot be written although it is in guest memory.
+    Unwritable,
 }
 
 impl Fault {
-    /// Whether userspace is told through the error eventfd.
-    pub(crate) fn is_reported(self) -> bool {
-        !matches!(self, Self::NoRoom)
+    /// Their names in the statistics, by [`Self::index`].
+    pub(crate) const NAMES: [&'static str; 19] = [
+        "avail-unreadable",
+        "avail-jump",
+        "head-range",
+        "next-range",
+        "loop",
+        "desc-unreadable",
+        "used-unwritable",
+        "indirect-length",
+        "indirect-too-long",
+        "indirect-loop",
+        "indirect-unreadable",
+        "indirect-nested",
+        "unmapped",
+        "too-many-segments",
+        "order",
+        "direction",
+        "no-packet",
+        "unreadable",
+        "unwritable",
+    ];
+
+    /// Its place in [`Self::NAMES`].
+    pub(crate) const fn index(self) -> usize {
+        // CAST: Fieldless variants number themselves from zero.
+        self as usize
+    }
+
+    /// Whether nothing is wrong but one buffer, which can be handed back. Otherwise there is no
+    /// head to hand back, or the ring cannot be trusted, and the queue stops.
+    pub(crate) const fn is_buffer(self) -> bool {
+        !matches!(
+            self,
+            Self::AvailUnreadable
+                | Self::AvailJump
+                | Self::HeadRange
+                | Self::NextRange
+                | Self::Loop
+                | Self::DescUnreadable
+                | Self::UsedUnwritable
+        )
     }
 }

@@ -35,6 +35,8 @@ pub(crate) trait GuestMemory {
     fn read_descs(&self, addr: usize, out: &mut [Desc]) -> Result<(), MemFault>;
     /// Reads bytes.
     fn read_bytes(&self, addr: usize, out: &mut [u8]) -> Result<(), MemFault>;
+    /// Writes bytes.
+    fn write_bytes(&self, addr: usize, data: &[u8]) -> Result<(), MemFault>;
     /// Writes a word.
     fn write_u16(&self, addr: usize, value: u16) -> Result<(), MemFault>;
     /// Writes used entries.
@@ -72,6 +74,13 @@ impl Region {
     #[inline]
     const fn contains(&self, gpa: u64) -> bool {
         self.first <= gpa && gpa <= self.last
+    }
+
+    /// Whether all of the `len` bytes from `gpa` on are in the region, and there are any.
+    #[inline]
+    const fn holds(&self, gpa: u64, len: u32) -> bool {
+        // CAST: Widening; of no bytes the last would be as far away as can be.
+        self.contains(gpa) && (len as u64).wrapping_sub(1) <= self.last.wrapping_sub(gpa)
     }
 
     /// Where `gpa`, which the region contains, is for the owner.
@@ -199,8 +208,37 @@ impl MemTable {
     ///
     /// [`Fault::Unmapped`] when a byte is in no region, [`Fault::TooManySegments`] when `segs` is
     /// full.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn translate(
+        &self,
+        hint: &mut usize,
+        gpa: u64,
+        len: u32,
+        segs: &mut KVec<IoVec>,
+    ) -> Result<usize, Fault> {
+        if let Some(seg) = self.near(hint, gpa, len) {
+            return match segs.push_within_capacity(seg) {
+                Ok(()) => Ok(1),
+                Err(_) => Err(Fault::TooManySegments),
+            };
+        }
+        self.translate_far(hint, gpa, len, segs)
+    }
+
+    /// The `len` bytes from `gpa` on if they are all in the region of `hint`, and there are any.
+    #[inline(always)]
+    pub(super) fn near(&self, hint: &usize, gpa: u64, len: u32) -> Option<IoVec> {
+        let region = self.regions.get(*hint)?;
+        if !region.holds(gpa, len) {
+            return None;
+        }
+        // CAST: Lossless on 64-bit.
+        Some(IoVec::new(region.translate(gpa) as usize, len as usize))
+    }
+
+    /// [`Self::translate`] for what is not all in the region of `hint`.
+    #[cold]
+    fn translate_far(
         &self,
         hint: &mut usize,
         gpa: u64,

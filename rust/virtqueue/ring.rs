@@ -117,9 +117,16 @@ impl Ring {
         let ready = self.avail_idx.wrapping_sub(self.next_avail);
         let head = self.ahead.head(mem, &self.layout, self.next_avail, ready)?;
         if head >= self.layout.size() {
+            self.forget();
             return Err(Fault::HeadRange);
         }
         Ok(Some(head))
+    }
+
+    /// Entries of the ring, and of the descriptor table.
+    #[inline]
+    pub(super) fn size(&self) -> u16 {
+        self.layout.size()
     }
 
     /// The descriptor of the head that [`Self::head`] has told of.
@@ -130,6 +137,36 @@ impl Ring {
     #[inline]
     pub(super) fn desc<M: GuestMemory>(&mut self, mem: &M, head: u16) -> Result<Desc, Fault> {
         self.ahead.desc(mem, &self.layout, self.next_avail, head)
+    }
+
+    /// The next buffer as far as it has been read ahead: its head, and that one's descriptor.
+    #[inline(always)]
+    pub(super) fn known(&self) -> Option<(u16, Desc)> {
+        let head = self.ahead.known_head(self.next_avail)?;
+        Some((head, self.ahead.known(self.next_avail, head)?))
+    }
+
+    /// Another descriptor of the next buffer, if it has been read ahead.
+    #[inline(always)]
+    pub(super) fn known_next(&self, index: u16) -> Option<Desc> {
+        self.ahead.known(self.next_avail, index)
+    }
+
+    /// Another descriptor of the same chain, whose number is less than [`Self::size`].
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::DescUnreadable`].
+    #[inline]
+    pub(super) fn next_desc<M: GuestMemory>(&mut self, mem: &M, index: u16) -> Result<Desc, Fault> {
+        self.ahead
+            .next_desc(mem, &self.layout, self.next_avail, index)
+    }
+
+    /// The last chain had so many descriptors one behind the other in the table.
+    #[inline]
+    pub(super) fn learn(&mut self, adjacent: u16) {
+        self.ahead.learn(adjacent);
     }
 
     /// Looks how far the guest is; true when there is something new.

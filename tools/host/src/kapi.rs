@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Stands in for the module's layer of that name.
+//! The pure files of the module's layer of that name.
 
+#[path = "../../../rust/kapi/iov.rs"]
 pub(crate) mod iov;

@@ -18,10 +18,14 @@ pub(crate) mod mem;
 pub(crate) mod notify;
 #[path = "../../../rust/virtqueue/ring.rs"]
 pub(crate) mod ring;
+#[path = "../../../rust/virtqueue/taken.rs"]
+pub(crate) mod taken;
 #[path = "../../../rust/virtqueue/uapi.rs"]
 pub(crate) mod uapi;
 #[path = "../../../rust/virtqueue/used.rs"]
 pub(crate) mod used;
+#[path = "../../../rust/virtqueue/vq.rs"]
+pub(crate) mod vq;
 
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
