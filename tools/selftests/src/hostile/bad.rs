@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Buffers that are wrong in themselves: a driver may not take back what it has made available, so
+//! they come back with nothing in them, that is told and counted, and the queue goes on.
+
+mod rx;
+mod tx;
+
+use crate::{
+    ensure, ensure_eq,
+    guest::{DESC_INDIRECT, DESC_NEXT, GPA, SIZE},
+    setup::{Net, BUFFERS},
+    tap::{Outcome, Suite},
+    vhost::*,
+};
+use std::{fs, os::fd::AsRawFd, time::Duration};
+
+/// Makes one available that is wrong, to be published, and says its head.
+type Build = fn(&mut Net<'_>) -> u16;
+
+/// What C does: of those that it can fetch it loses some, and the others stop the queue.
+const C: &str = "it never hands the buffer back";
+
+/// How long a buffer may take to come back.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where the tables of these buffers are, and where they may point to.
+const TABLE: u64 = BUFFERS + 0x60_0000;
+const DATA: u64 = BUFFERS + 0x61_0000;
+
+/// Each is tried with either kind of notification.
+const FEATURES: [u64; 2] = [
+    F_VERSION_1 | F_INDIRECT,
+    F_VERSION_1 | F_INDIRECT | F_EVENT_IDX,
+];
+
+pub fn run(suite: &mut Suite, path: &str) {
+    tx::run(suite, path);
+    rx::run(suite, path);
+}
+
+/// Wrong in the same way whichever queue it is for, with descriptors of these flags.
+fn anywhere(n: &mut Net<'_>, queue: u32, flags: u16, nth: usize) -> u16 {
+    let end = GPA + SIZE as u64;
+    let (addr, len) = match nth {
+        0 => (GPA - 4096, 64),
+        1 => (end, 64),
+        2 => (end - 10, 2048),
+        3 => (u64::MAX - 10, 64),
+        4 => (DATA, u32::MAX),
+        _ => return tables(n, queue, flags, nth - 5),
+    };
+    n.ring(queue).add(&[(addr, len, flags)])
+}
+
+/// Names of the above, of which so many are outside memory, and the others are tables.
+const OUTSIDE: usize = 5;
+const ANYWHERE: [&str; 13] = [
+    "an address below the table",
+    "an address above the table",
+    "a buffer that runs out of the table",
+    "a buffer that wraps around",
+    "a length of 4 GiB",
+    "a table of odd length",
+    "an empty table",
+    "a table that is not in memory",
+    "a table in a table",
+    "a chain that runs over its table",
+    "a table of more than 65,536 entries",
+    "more than 1024 pieces",
+    "a table of which the second entry is not in memory",
+];
+
+/// Wrong by their indirect table.
+fn tables(n: &mut Net<'_>, queue: u32, flags: u16, nth: usize) -> u16 {
+    let ring = n.ring(queue);
+    let end = GPA + SIZE as u64;
+    let (at, len) = match nth {
+        0 => (TABLE, 17),
+        1 => (TABLE, 0),
+        2 => (GPA - 4096, 32),
+        3 => {
+            ring.write_desc(TABLE + 0x100, (DATA, 16, DESC_INDIRECT), 0);
+            (TABLE + 0x100, 16)
+        }
+        4 => {
+            ring.write_desc(TABLE + 0x200, (DATA, 64, flags | DESC_NEXT), 1);
+            (TABLE + 0x200, 16)
+        }
+        5 => (TABLE, 65_537 * 16),
+        6 => {
+            for i in 0..1100u64 {
+                let next = if i < 1099 { DESC_NEXT } else { 0 };
+                ring.write_desc(TABLE + 0x1000 + 16 * i, (DATA, 64, flags | next), 0);
+            }
+            (TABLE + 0x1000, 1100 * 16)
+        }
+        _ => {
+            ring.write_desc(end - 16, (DATA, 64, flags | DESC_NEXT), 1);
+            (end - 16, 32)
+        }
+    };
+    ring.add(&[(at, len, DESC_INDIRECT)])
+}
+
+/// A case for each kind that is a queue's own, and one for each of the others' two sorts.
+fn kinds<F>(suite: &mut Suite, what: &str, own: &[(&str, Build)], body: F)
+where
+    F: Fn(usize, u64) -> Outcome,
+{
+    let (outside, all) = (own.len() + OUTSIDE, own.len() + ANYWHERE.len());
+    let rows = (0..own.len()).map(|kind| (own[kind].0, kind..kind + 1));
+    let rows = rows.chain([
+        ("outside of memory", own.len()..outside),
+        ("by its table of descriptors", outside..all),
+    ]);
+    for (name, kinds) in rows {
+        suite.case_c_fails(&format!("{what}, comes back: {name}"), C, || {
+            for kind in kinds {
+                let of = kind
+                    .checked_sub(own.len())
+                    .map_or(name, |nth| ANYWHERE[nth]);
+                for features in FEATURES {
+                    body(kind, features).map_err(|e| format!("{of}, {features:#x}: {e}"))?;
+                }
+            }
+            Ok(())
+        });
+    }
+}
+
+/// How many faults are counted: in all, and in each line of a reason that has any.
+fn faults(net: &Net<'_>, queue: u32) -> std::result::Result<(u64, Vec<(String, u64)>), String> {
+    let side = ["rx", "tx"][queue as usize];
+    let path = format!("/proc/self/fdinfo/{}", net.dev.as_raw_fd());
+    let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let prefix = format!("{side}-fault-");
+    let reason = |line: &str| {
+        let (name, count) = line.strip_prefix(&prefix)?.split_once(":\t")?;
+        Some((name.to_owned(), count.parse().ok()?))
+    };
+    let reasons = text.lines().filter_map(reason).filter(|r| r.1 > 0);
+    Ok((net.counter(&format!("{side}-faults"))?, reasons.collect()))
+}
+
+/// That `count` faults are counted in all, each for a reason.
+fn counted(net: &Net<'_>, queue: u32, count: u64) -> Outcome {
+    let (all, reasons) = faults(net, queue)?;
+    ensure_eq!(all, count, "faults");
+    let sum: u64 = reasons.iter().map(|r| r.1).sum();
+    ensure_eq!(sum, count, "faults by reason, {reasons:?}");
+    Ok(())
+}
+
+/// What comes of those that are wrong: their heads, with nothing in them.
+fn empty(heads: &[u16]) -> Vec<(u16, u32)> {
+    heads.iter().map(|&head| (head, 0)).collect()
+}
+
+/// That these heads come back, in this order and with these lengths.
+fn come_back(net: &mut Net<'_>, queue: u32, want: &[(u16, u32)]) -> Outcome {
+    for (nth, want) in want.iter().enumerate() {
+        let used = net.ring(queue).wait_used_for(PATIENCE);
+        ensure_eq!(used, Some(*want), "used entry {nth}");
+    }
+    Ok(())
+}
+
+/// That it has been told, once at the least.
+fn told(net: &Net<'_>, queue: u32) -> Outcome {
+    let err = &net.events[queue as usize].err;
+    ensure!(err.wait(4000), "the error eventfd was not signalled");
+    err.take();
+    Ok(())
+}
