@@ -36,6 +36,7 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
         "they are accounted to nobody",
         || crate::slots::accounted(path, c),
     );
+    crate::retries::run(suite, path);
     suite.case("no worker is left", no_worker_left);
 }
 

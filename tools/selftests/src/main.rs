@@ -17,6 +17,7 @@ mod large;
 mod lifecycle;
 mod limits;
 mod link;
+mod retries;
 mod rings;
 mod serve;
 mod slots;
