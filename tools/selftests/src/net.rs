@@ -22,7 +22,7 @@ const IFF_NO_PI: i16 = 0x1000;
 const IFF_VNET_HDR: i16 = 0x4000;
 const TUN_F_CSUM: usize = 1;
 const TUN_F_TSO4: usize = 2;
-const SOL_PACKET: i32 = 263;
+pub const SOL_PACKET: i32 = 263;
 const PACKET_VNET_HDR: i32 = 15;
 
 /// A tap with its interface up, and gone when dropped.
@@ -176,15 +176,15 @@ impl Wire {
         wire
     }
 
-    fn option(&self, level: i32, name: i32, value: i32) {
-        // SAFETY: An integer of that length.
+    pub fn option<T>(&self, level: i32, name: i32, value: T) {
+        // SAFETY: A value of that length.
         let ret = unsafe {
             libc::setsockopt(
                 self.as_raw_fd(),
                 level,
                 name,
                 std::ptr::from_ref(&value).cast(),
-                4,
+                size_of::<T>() as u32,
             )
         };
         assert!(ret == 0, "socket option {name}: {:?}", Errno::last());

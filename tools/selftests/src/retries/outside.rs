@@ -6,7 +6,7 @@ use super::{given_up, mostly_sleeps, C, GIVEN_UP, LITTLE};
 use crate::{
     diag, ensure, ensure_eq,
     guest::Memory,
-    net::{frame, Tap, Wire},
+    net::{frame, Tap, Wire, SOL_PACKET},
     setup::{worker_time, Net, Options, BUFFERS},
     tap::{Outcome, Suite},
     vhost::*,
@@ -17,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+const PACKET_RX_RING: i32 = 5;
+
 pub(super) fn run(suite: &mut Suite, path: &str) {
     suite.case_c_fails("a packet socket whose frames are dropped", C, || {
         filtered(path)
@@ -24,6 +26,11 @@ pub(super) fn run(suite: &mut Suite, path: &str) {
     suite.case_c_fails("a packet socket with room for two frames", C, || {
         congested(path)
     });
+    suite.case_c_fails(
+        "a packet socket with a ring to receive into",
+        "the worker spins: what it waits for is there, and never comes",
+        || ring_elsewhere(path),
+    );
 }
 
 /// A device on a packet socket, on the interface of a tap from which the other side is read and
@@ -170,4 +177,27 @@ fn congested(path: &str) -> Outcome {
     on.tc("qdisc del dev DEV root")?;
     on.check_tx(7)?;
     on.check_rx(8)
+}
+
+/// What arrives is in a ring that is the socket's owner's, and makes it readable all the same.
+fn ring_elsewhere(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut on = Outside::new(path, &mem, |sock| {
+        // Block size, blocks, frame size, frames.
+        sock.option(SOL_PACKET, PACKET_RX_RING, [4096u32, 4, 2048, 8]);
+    });
+    on.check_tx(1)?;
+    on.net.rx_post(&[&[(BUFFERS + 0x10_0000, 2048, 0)]]);
+    on.enters(&frame(2, 300))?;
+    std::thread::sleep(Duration::from_millis(20));
+    mostly_sleeps()?;
+    let since = Instant::now();
+    for nth in 3..8 {
+        on.check_tx(nth)?;
+        on.enters(&frame(nth, 300))?;
+    }
+    ensure!(since.elapsed() < GIVEN_UP, "sent in {:?}", since.elapsed());
+    mostly_sleeps()?;
+    ensure_eq!(on.net.ring(RX).used_idx(), 0, "buffers received into");
+    Ok(())
 }
