@@ -11,7 +11,7 @@ use crate::{
     vhost::{readable, Errno, F_VERSION_1, RX, TX},
 };
 use std::{
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     time::Duration,
 };
 
@@ -27,15 +27,23 @@ pub fn run(suite: &mut Suite, path: &str) {
 }
 
 /// Who reads a page of guest memory waits until it is supplied.
-struct Held {
+pub struct Held {
     fd: OwnedFd,
     at: u64,
 }
 
+impl AsRawFd for Held {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
 impl Held {
-    fn new(at: *mut u8) -> Result<Self, Errno> {
+    pub fn new(at: *mut u8) -> Result<Self, Errno> {
+        // One that may wait polls as an error.
+        let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
         // SAFETY: No pointers.
-        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
+        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) };
         if fd < 0 {
             return Err(Errno::last());
         }
@@ -57,7 +65,7 @@ impl Held {
         }
     }
 
-    fn supply(&self) -> Result<(), Errno> {
+    pub fn supply(&self) -> Result<(), Errno> {
         self.ask(UFFDIO_ZEROPAGE, [self.at, PAGE, 0, 0])
     }
 }
@@ -73,10 +81,7 @@ fn held_up(path: &str) -> Outcome {
     let old = net.ring(TX).avail_idx();
     net.ring(TX).add(&[(BUFFERS, 212, 0)]);
     net.submit(TX, old);
-    ensure!(
-        readable(&held.fd, 10_000),
-        "the worker never read the packet"
-    );
+    ensure!(readable(&held, 10_000), "the worker never read the packet");
     let (early, swapped, supplied) = std::thread::scope(|scope| {
         let (dev, fd) = (&net.dev, other.as_raw_fd());
         let swap = scope.spawn(move || dev.set_backend(RX, fd));
