@@ -5,16 +5,22 @@
 use crate::{
     ensure, ensure_eq,
     guest::Memory,
-    net::frame,
+    net::{frame, Tap, Wire},
     setup::{Net, Options, BUFFERS},
     tap::{Outcome, Suite},
     vhost::{F_VERSION_1, TX},
 };
+use std::time::Duration;
 
 pub fn run(suite: &mut Suite, path: &str) {
     suite.case_c_fails("fdinfo counts what was done", "it counts nothing", || {
         counters(path)
     });
+    suite.case_c_fails(
+        "a batch that the tap refuses is told and counted",
+        "it never hands the buffers back",
+        || refused(path),
+    );
     suite.case("a header length that ends before its checksum", || {
         short_hdr_len(path)
     });
@@ -46,6 +52,36 @@ fn counters(path: &str) -> Outcome {
     net.kick(TX);
     ensure!(net.events[1].err.wait(10_000), "no error was signalled");
     ensure_eq!(net.counter("tx-faults")?, 1, "faults after a mistake");
+    Ok(())
+}
+
+/// The interface has gone and its file has not.
+fn refused(path: &str) -> Outcome {
+    const FRAMES: u16 = 5;
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    net.check_tx(1)?;
+    crate::link::delete(&net.tap.name)?;
+    mem.write(BUFFERS, &[0; 12]);
+    mem.write(BUFFERS + 12, &frame(2, 200));
+    let old = net.ring(TX).avail_idx();
+    for _ in 0..FRAMES {
+        net.ring(TX).add(&[(BUFFERS, 212, 0)]);
+    }
+    net.submit(TX, old);
+    for nth in 0..FRAMES {
+        let used = net.ring(TX).wait_used_for(Duration::from_secs(4));
+        ensure_eq!(used.map(|u| u.1), Some(0), "buffer {nth}");
+    }
+    ensure!(net.events[1].err.wait(4000), "no error was signalled");
+    ensure_eq!(net.counter("tx-drops")?, FRAMES.into(), "packets lost");
+    net.tap = Tap::new(12);
+    net.wire = Wire::new(&net.tap, false);
+    net.restart();
+    net.events[1].err.take();
+    net.check_tx(3)?;
+    net.check_rx(4, 300)?;
+    ensure_eq!(net.events[1].err.take(), 0, "errors signalled since");
     Ok(())
 }
 
