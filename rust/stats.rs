@@ -40,7 +40,6 @@ pub(crate) struct QueueStats {
     packets: Counter,
     bytes: Counter,
     buffers: Counter,
-    batches: Counter,
     signals: Counter,
     suppressed: Counter,
     runs: Counter,
@@ -56,7 +55,6 @@ impl QueueStats {
             packets: Counter::new(),
             bytes: Counter::new(),
             buffers: Counter::new(),
-            batches: Counter::new(),
             signals: Counter::new(),
             suppressed: Counter::new(),
             runs: Counter::new(),
@@ -93,7 +91,6 @@ impl QueueStats {
     /// That many buffers were handed back at once, with an interrupt or without.
     pub(crate) fn published(&self, buffers: usize, signalled: bool) {
         self.buffers.add(buffers);
-        self.batches.add(1);
         if signalled {
             self.signals.add(1);
         } else {
@@ -104,19 +101,21 @@ impl QueueStats {
     /// Prints one line per counter, each name behind `prefix`, and one for each kind of mistake
     /// that was made; `reasons` are their names.
     pub(crate) fn show(&self, m: &SeqFile, prefix: &str, reasons: &[&str]) {
+        // A batch is handed back with an interrupt or without.
+        let batches = self.signals.get().wrapping_add(self.suppressed.get());
         let lines = [
-            ("packets", &self.packets),
-            ("bytes", &self.bytes),
-            ("buffers", &self.buffers),
-            ("batches", &self.batches),
-            ("signals", &self.signals),
-            ("suppressed", &self.suppressed),
-            ("runs", &self.runs),
-            ("drops", &self.drops),
-            ("faults", &self.faults),
+            ("packets", self.packets.get()),
+            ("bytes", self.bytes.get()),
+            ("buffers", self.buffers.get()),
+            ("batches", batches),
+            ("signals", self.signals.get()),
+            ("suppressed", self.suppressed.get()),
+            ("runs", self.runs.get()),
+            ("drops", self.drops.get()),
+            ("faults", self.faults.get()),
         ];
-        for (name, counter) in lines {
-            seq_print!(m, "{}-{}:\t{}\n", prefix, name, counter.get());
+        for (name, count) in lines {
+            seq_print!(m, "{}-{}:\t{}\n", prefix, name, count);
         }
         for (name, counter) in reasons.iter().zip(&self.reasons) {
             match counter.get() {

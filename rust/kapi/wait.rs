@@ -181,6 +181,12 @@ impl<T: Run> FilePoll<T> {
         &self.file
     }
 
+    /// Whether what is awaited is something to read.
+    pub(crate) fn is_for_reading(&self) -> bool {
+        // SAFETY: Initialised by the invariant; this field never changes.
+        unsafe { (*self.hook.get()).mask == Interest::Readable.mask() }
+    }
+
     /// Starts waiting. If the file is ready now the work is queued at once, whatever else the file
     /// reports. Sleeps.
     ///
@@ -195,7 +201,7 @@ impl<T: Run> FilePoll<T> {
     }
 
     /// Starts waiting, and tells whether the file is ready now, whatever else it reports: nothing is
-    /// queued for that. Sleeps.
+    /// queued for that. It is not asked, and is not ready, while it is being waited on. Sleeps.
     ///
     /// # Errors
     ///

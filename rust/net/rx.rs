@@ -47,6 +47,33 @@ enum Fate {
     Skipped,
 }
 
+/// Why the straight path ends.
+enum Stop {
+    /// A batch is full, or the run over.
+    Due,
+    /// There is nothing to receive, or no buffer for it.
+    Wait(Next),
+    /// A packet did not come through.
+    Packet(Fate),
+    /// The next packet, of so many bytes, has to go the long way.
+    Long(usize),
+}
+
+impl Fate {
+    /// Counts the packet.
+    fn count(self, session: &mut Session<'_>) {
+        match self {
+            Self::Received(bytes) => session.budget().moved_one(bytes),
+            Self::Skipped => {}
+            Self::Refused(fault) => {
+                session.refused(fault);
+                session.lost(1);
+            }
+            Self::Lost => session.lost(1),
+        }
+    }
+}
+
 impl Rx {
     /// Not attached.
     pub(super) const fn new() -> Self {
@@ -69,26 +96,14 @@ impl Rx {
         let negotiated = session.negotiated();
         let mm = session.mm();
         loop {
-            let fate = match Self::straight(receiver, session, mm, negotiated) {
-                Some(fate) => fate,
-                None => {
-                    let Some(len) = receiver.peek() else {
-                        return Next::Backend;
-                    };
-                    match Self::one(receiver, session, mm, negotiated, len) {
-                        Ok(fate) => fate,
-                        Err(next) => return next,
-                    }
-                }
-            };
-            match fate {
-                Fate::Received(bytes) => session.budget().moved_one(bytes),
-                Fate::Skipped => {}
-                Fate::Refused(fault) => {
-                    session.refused(fault);
-                    session.lost(1);
-                }
-                Fate::Lost => session.lost(1),
+            match Self::straight(receiver, session, mm, negotiated) {
+                Stop::Due => {}
+                Stop::Wait(next) => return next,
+                Stop::Packet(fate) => fate.count(session),
+                Stop::Long(len) => match Self::one(receiver, session, mm, negotiated, len) {
+                    Ok(fate) => fate.count(session),
+                    Err(next) => return next,
+                },
             }
             if session.pending() >= BATCH {
                 session.publish();
@@ -99,44 +114,44 @@ impl Rx {
         }
     }
 
-    /// Receives packets as long as each has room in a plain buffer, and a batch is not full. What
-    /// has not is left to the long way; what goes wrong is told of.
+    /// Receives packets as long as each has room in a plain buffer, and says what is next.
     #[inline(never)]
     fn straight(
         receiver: &mut Receiver,
         session: &mut Session<'_>,
         mm: InMm<'_>,
         negotiated: Negotiated,
-    ) -> Option<Fate> {
-        if negotiated.vhost_hlen() > 0 {
-            return None;
-        }
+    ) -> Stop {
         for _ in 0..session.burst() {
-            let len = receiver.peek()?;
-            if session.budget().bytes_left() == 0 {
-                return None;
-            }
+            let Some(len) = receiver.peek() else {
+                return Stop::Wait(Next::Backend);
+            };
             let want = len.saturating_add(negotiated.sock_hlen());
-            let plain = session.plain_room()?;
+            let plain = match session.plain_room() {
+                Ok(Some(plain)) => plain,
+                Ok(None) => return Stop::Long(len),
+                Err(next) => return Stop::Wait(next),
+            };
             let (room, _) = plain.segs();
-            if room.len() < want {
-                return None;
+            if room.len() < want || negotiated.vhost_hlen() > 0 {
+                return Stop::Long(len);
             }
             match receiver.receive(&mm, &[room], 0, want) {
                 Ok(got) if got == want => {}
-                Err(EFAULT) => return Some(Fate::Refused(session.refuse_plain(&plain))),
-                _ => return Some(Fate::Lost),
+                Err(EFAULT) => return Stop::Packet(Fate::Refused(session.refuse_plain(&plain))),
+                _ => return Stop::Packet(Fate::Lost),
             }
-            if negotiated.sets_num_buffers() {
-                let at = room.base().wrapping_add(hdr::NUM_BUFFERS);
-                if session.write_u16(at, 1).is_err() {
-                    return Some(Fate::Refused(session.refuse_plain(&plain)));
-                }
+            let at = room.base().wrapping_add(hdr::NUM_BUFFERS);
+            if negotiated.sets_num_buffers() && session.write_u16(at, 1).is_err() {
+                return Stop::Packet(Fate::Refused(session.refuse_plain(&plain)));
             }
             // CAST: No more than there was room, of a 32-bit length.
             session.complete_plain(&plain, want as u32, len);
+            if session.budget().bytes_left() == 0 {
+                break;
+            }
         }
-        None
+        Stop::Due
     }
 
     /// Receives the next packet, of `len` bytes without any virtio header, or says whom it waits

@@ -71,6 +71,16 @@ enum Fate {
     Stays(Next),
 }
 
+/// Why the straight path ends.
+enum Stop {
+    /// A batch is full, or the run over.
+    Due,
+    /// There is nothing to send.
+    Wait(Next),
+    /// The next packet has to go the long way.
+    Long,
+}
+
 /// What is settled for a run.
 struct Run<'a> {
     mm: InMm<'a>,
@@ -152,32 +162,45 @@ impl<'a> Run<'a> {
 
     /// Copies packets into the batch as long as each is in a plain buffer and as it should be.
     /// What is not is left to the long way, which finds out why.
-    fn straight(&self, batch: &mut Filling<'_>, session: &mut Session<'_>) {
+    #[inline(always)]
+    fn straight(&self, batch: &mut Filling<'_>, session: &mut Session<'_>) -> Stop {
         match (self.negotiated.vhost_hlen(), self.negotiated.sock_hlen()) {
             (0, hdr::LEN) => self.straight_with::<{ hdr::LEN }>(batch, session),
             (0, hdr::BASE) => self.straight_with::<{ hdr::BASE }>(batch, session),
-            _ => {}
+            _ => Stop::Long,
         }
     }
 
     /// [`Self::straight`] for headers of `HLEN` bytes.
     #[inline(never)]
-    fn straight_with<const HLEN: usize>(&self, batch: &mut Filling<'_>, session: &mut Session<'_>) {
+    fn straight_with<const HLEN: usize>(
+        &self,
+        batch: &mut Filling<'_>,
+        session: &mut Session<'_>,
+    ) -> Stop {
         for _ in 0..session.burst() {
-            let Some(plain) = session.plain() else { return };
+            let plain = match session.plain() {
+                Ok(Some(plain)) => plain,
+                Ok(None) => return Stop::Long,
+                Err(next) => return Stop::Wait(next),
+            };
             let bytes = plain.len().saturating_sub(HLEN);
-            if bytes == 0 || session.budget().bytes_left() == 0 {
-                return;
+            if bytes == 0 {
+                return Stop::Long;
             }
             let Ok(mut frame) = batch.copy_pair::<HLEN>(&self.mm, plain.segs()) else {
-                return;
+                return Stop::Long;
             };
             if hdr::cover_checksum(frame.header(), plain.len()).is_err() {
-                return;
+                return Stop::Long;
             }
             frame.commit();
             session.complete_plain(&plain, 0, bytes);
+            if session.budget().bytes_left() == 0 {
+                break;
+            }
         }
+        Stop::Due
     }
 
     /// The bytes of a packet of `len` without its header.
@@ -196,13 +219,16 @@ impl Sender {
         session: &mut Session<'_>,
     ) -> Next {
         let next = loop {
-            run.straight(&mut batch, session);
+            let stop = run.straight(&mut batch, session);
             if session.pending() >= BATCH {
                 send(&mut batch, session);
                 session.publish();
             }
-            if session.budget().is_spent() {
-                break Next::Turn;
+            match stop {
+                Stop::Wait(next) => break next,
+                _ if session.budget().is_spent() => break Next::Turn,
+                Stop::Due => continue,
+                Stop::Long => {}
             }
             let mut lost = 0;
             let fate = match session.take() {

@@ -46,7 +46,13 @@ impl Budget {
     /// The packets that may still go through, be lost or be refused.
     #[inline]
     pub(crate) fn packets_left(&self) -> usize {
-        PKT_WEIGHT.saturating_sub(self.packets.wrapping_add(self.lost))
+        PKT_WEIGHT.saturating_sub(self.packets())
+    }
+
+    /// Those that were.
+    #[inline]
+    pub(crate) fn packets(&self) -> usize {
+        self.packets.wrapping_add(self.lost)
     }
 
     /// The bytes that may still be moved.
@@ -59,11 +65,6 @@ impl Budget {
     #[inline]
     pub(crate) fn is_spent(&self) -> bool {
         self.packets_left() == 0 || self.bytes_left() == 0
-    }
-
-    /// Whether the run has come to anything.
-    pub(crate) fn has_moved(&self) -> bool {
-        self.packets.wrapping_add(self.lost) > 0
     }
 
     /// The packets that have gone through since the last call, and their bytes.

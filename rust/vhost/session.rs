@@ -152,16 +152,49 @@ impl<'q> Session<'q> {
         taken
     }
 
-    /// The next buffer if it is plain, and to be read.
+    /// The next buffer, to be read; `None` if it is not plain.
+    ///
+    /// # Errors
+    ///
+    /// Whom to wait for when there is none.
     #[inline(always)]
-    pub(crate) fn plain(&self) -> Option<Plain> {
-        self.vq.plain()
+    pub(crate) fn plain(&mut self) -> Result<Option<Plain>, Next> {
+        match self.vq.plain() {
+            Some(plain) => Ok(Some(plain)),
+            None => {
+                self.look()?;
+                Ok(self.vq.plain())
+            }
+        }
     }
 
-    /// The next buffer if it is plain, in one piece, and to be written.
+    /// The next buffer, in one piece, and to be written; `None` if it is not plain.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::plain`].
     #[inline(always)]
-    pub(crate) fn plain_room(&self) -> Option<Plain> {
-        self.vq.plain_room()
+    pub(crate) fn plain_room(&mut self) -> Result<Option<Plain>, Next> {
+        match self.vq.plain_room() {
+            Some(plain) => Ok(Some(plain)),
+            None => {
+                self.look()?;
+                Ok(self.vq.plain_room())
+            }
+        }
+    }
+
+    /// Has the next buffer read ahead.
+    #[inline(never)]
+    fn look(&mut self) -> Result<(), Next> {
+        match self.vq.look() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Next::Guest),
+            Err(fault) => {
+                self.refused(fault);
+                Err(Next::Reset)
+            }
+        }
     }
 
     /// Completes `plain`, of which `len` bytes were written, for a packet whose payload has
@@ -272,9 +305,9 @@ impl<'q> Session<'q> {
         }
     }
 
-    /// Whether this run has come to anything.
-    pub(super) fn has_moved(&self) -> bool {
-        self.budget.has_moved()
+    /// How many packets have gone through in this run, were lost or refused.
+    pub(super) fn moved(&self) -> usize {
+        self.budget.packets()
     }
 
     /// Counts a mistake, and tells userspace that the guest made one.

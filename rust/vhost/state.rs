@@ -174,7 +174,7 @@ impl<E: Endpoint> State<E> {
         if wakers.is_early() {
             return Outcome::Done;
         }
-        wakers.stop();
+        wakers.begin();
         stats.run();
         let vq = Virtqueue::new(
             UserMem::new(mm),
@@ -186,15 +186,19 @@ impl<E: Endpoint> State<E> {
         let told = (self.call.as_ref(), self.err.as_ref());
         let mut session = Session::new(mm, vq, self.negotiated, told, stats);
         let next = Self::rounds(&mut self.endpoint, backend, &mut session);
+        let moved = session.moved();
         match next {
-            Next::Turn => return Outcome::Again,
-            Next::Time(delay) => wakers.wait_for_time(delay),
             Next::Backend => {
-                if wakers.wait_for_backend(session.has_moved()).is_err() {
+                if wakers.wait_for_backend(moved).is_err() {
                     Self::ask_for_kicks(&mut session);
                 }
             }
-            Next::Guest | Next::Reset => {}
+            Next::Time(delay) => wakers.wait_for_time(delay),
+            Next::Guest | Next::Reset => wakers.end(moved),
+            Next::Turn => {
+                wakers.end(moved);
+                return Outcome::Again;
+            }
         }
         Outcome::Done
     }

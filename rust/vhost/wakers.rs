@@ -16,10 +16,13 @@ use crate::{
         delay::Delay,
         wait::Ready, //
     },
-    vhost::queue::{
-        Endpoint,
-        Poll,
-        Queue, //
+    vhost::{
+        queue::{
+            Endpoint,
+            Poll,
+            Queue, //
+        },
+        session::BATCH, //
     },
 };
 
@@ -36,6 +39,8 @@ pub(super) struct Wakers<E: Endpoint> {
     holds: bool,
     /// How often in a row the backend was ready and the run came to nothing.
     vain: u32,
+    /// Whether the last run was a long one.
+    busy: bool,
 }
 
 impl<E: Endpoint> Wakers<E> {
@@ -46,6 +51,7 @@ impl<E: Endpoint> Wakers<E> {
             delay,
             holds: false,
             vain: 0,
+            busy: false,
         }
     }
 
@@ -54,26 +60,42 @@ impl<E: Endpoint> Wakers<E> {
         self.holds && self.delay.is_waiting()
     }
 
-    /// A run begins: it need not be woken.
+    /// A run begins.
+    ///
+    /// It need not be woken. But to leave the file's wait queue and to come back costs as much as
+    /// a small packet, so where runs are short it stays there: what becomes readable meanwhile
+    /// queues the next run. Room to write is only told of who has asked since it ran out.
     #[inline]
-    pub(super) fn stop(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.holds = false;
+        if self.busy || !self.file.is_for_reading() {
+            self.file.as_mut().stop();
+        }
+    }
+
+    /// The run is over, in which `moved` packets went through or were lost, and waits for somebody
+    /// else.
+    pub(super) fn end(&mut self, moved: usize) {
+        self.busy = moved >= BATCH;
         self.file.as_mut().stop();
     }
 
-    /// Waits until `delay` has passed, whatever else happens.
+    /// The run is over, and the next one is to be when `delay` has passed, whatever else happens.
     pub(super) fn wait_for_time(&mut self, delay: Delta) {
+        self.end(0);
         self.holds = true;
         self.delay.start(delay);
     }
 
-    /// Waits for the backend, after a run that has `moved` something or not.
+    /// The run is over, in which `moved` packets went through or were lost, and waits for the
+    /// backend.
     ///
     /// # Errors
     ///
     /// `EINVAL` when the backend's file cannot be waited for.
-    pub(super) fn wait_for_backend(&mut self, moved: bool) -> Result {
-        if moved {
+    pub(super) fn wait_for_backend(&mut self, moved: usize) -> Result {
+        self.busy = moved >= BATCH;
+        if moved > 0 {
             self.vain = 0;
         }
         if self.file.as_mut().arm()? == Ready::No {

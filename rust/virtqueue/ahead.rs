@@ -180,7 +180,7 @@ impl Ahead {
     }
 
     /// Reads the descriptor of `head`, and with it those of the heads behind it as long as they
-    /// are close together.
+    /// follow each other closely.
     fn read_descs<M: GuestMemory>(
         &mut self,
         mem: &M,
@@ -188,25 +188,38 @@ impl Ahead {
         at: u16,
         head: u16,
     ) -> Result<Desc, Fault> {
-        self.desc_len = 0;
         let run = self.run(layout, at, head);
-        if run.count > 1 {
-            let descs = self.descs.get_mut(..usize::from(run.count));
-            // Should this fail, then a part of it may still be readable.
-            if mem
-                .read_descs(layout.desc(run.first), descs.unwrap_or_default())
-                .is_ok()
-            {
-                self.desc_from = at;
-                self.desc_len = run.heads;
-                self.desc_first = run.first;
-                self.desc_count = run.count;
-                if let Some(desc) = self.known(at, head) {
-                    return Ok(desc);
-                }
-            }
-        }
-        Self::read_desc(mem, layout, head)
+        // Should this fail, then a part of it may still be readable.
+        self.read_run(mem, layout, at, &run)
+            .and_then(|()| self.known(at, head).ok_or(MemFault))
+            .or_else(|MemFault| {
+                let one = Run {
+                    heads: 1,
+                    first: head,
+                    count: 1,
+                };
+                self.read_run(mem, layout, at, &one)?;
+                self.known(at, head).ok_or(MemFault)
+            })
+            .map_err(|MemFault| Fault::DescUnreadable)
+    }
+
+    /// Reads the descriptors of the chains from position `at` on.
+    fn read_run<M: GuestMemory>(
+        &mut self,
+        mem: &M,
+        layout: &Layout,
+        at: u16,
+        run: &Run,
+    ) -> Result<(), MemFault> {
+        self.desc_len = 0;
+        let descs = self.descs.get_mut(..usize::from(run.count));
+        mem.read_descs(layout.desc(run.first), descs.ok_or(MemFault)?)?;
+        self.desc_from = at;
+        self.desc_len = run.heads;
+        self.desc_first = run.first;
+        self.desc_count = run.count;
+        Ok(())
     }
 
     /// Reads one descriptor.
@@ -218,42 +231,43 @@ impl Ahead {
         Ok(desc)
     }
 
-    /// The chains from position `at` on, of which `head` is the first, that lie close together:
-    /// no more is read than if each had been read by itself.
+    /// The chains from position `at` on, of which `head` is the first, that follow each other in
+    /// the table, up or down, each as long as the last one that was seen: no more is read than if
+    /// each had been read by itself.
     fn run(&self, layout: &Layout, at: u16, head: u16) -> Run {
         let heads = self.heads.get(..usize::from(self.len));
         let behind = usize::from(at.wrapping_sub(self.from).wrapping_add(1));
         let behind = heads.and_then(|heads| heads.get(behind..)).unwrap_or(&[]);
-        let (mut first, mut last, mut heads) = (head, head, 1u16);
+        let each = self.chain_len;
+        let step = match behind.first() {
+            Some(&next) if next == head.wrapping_add(each) => each,
+            _ => each.wrapping_neg(),
+        };
+        // Chains, their descriptors, and the last head of them.
+        let (mut heads, mut count, mut last) = (1u16, each, head);
         for &next in behind {
-            let (low, high) = (first.min(next), last.max(next));
-            let count = Self::span(low, high, self.chain_len);
-            let most = heads.saturating_add(1).saturating_mul(self.chain_len);
-            if count > most || usize::from(count) > AHEAD || next >= layout.size() {
+            let more = count.wrapping_add(each);
+            if next != last.wrapping_add(step) || usize::from(more) > AHEAD || next >= layout.size()
+            {
                 break;
             }
-            (first, last, heads) = (low, high, heads.wrapping_add(1));
+            (heads, count, last) = (heads.wrapping_add(1), more, next);
         }
-        let left = layout.size().wrapping_sub(first);
+        let first = head.min(last);
         Run {
             heads,
             first,
-            count: Self::span(first, last, self.chain_len).min(left),
+            count: count.min(layout.size().wrapping_sub(first)),
         }
-    }
-
-    /// How many descriptors the chains of `len` have whose heads are from `first` to `last`.
-    const fn span(first: u16, last: u16, len: u16) -> u16 {
-        last.wrapping_sub(first).saturating_add(len)
     }
 }
 
-/// Chains that lie close together.
+/// Chains that follow each other.
 struct Run {
     /// How many.
     heads: u16,
     /// The number of the first of their descriptors.
     first: u16,
-    /// How many these are, with those between them.
+    /// How many descriptors.
     count: u16,
 }

@@ -39,8 +39,8 @@ pub(crate) struct Chain {
     pub(crate) bytes: usize,
 }
 
-/// Follows the chain that starts with `head`, the next buffer of `ring`: its pieces are added to
-/// `segs`. `hint` is the region of `table` that an address was found in last.
+/// Follows the chain of the next buffer of `ring`, which has told of its `head` and that one's
+/// descriptor: its pieces are added to `segs`. `hint` is the region of `table` that an address was found in last.
 ///
 /// # Errors
 ///
@@ -52,14 +52,13 @@ pub(super) fn walk<M: GuestMemory>(
     table: &MemTable,
     hint: &mut usize,
     segs: &mut KVec<IoVec>,
-    head: u16,
+    (head, mut desc): (u16, Desc),
 ) -> Result<Chain, Fault> {
     let mut chain = Chain::default();
     let mut indirect_left = INDIRECT_MAX;
     // As many descriptors as there are, each once.
     let mut left = ring.size();
     let (mut index, mut adjacent) = (head, 1u16);
-    let mut desc = ring.desc(mem, head)?;
     loop {
         if desc.flags & DESC_F_INDIRECT != 0 {
             (chain, indirect_left) = indirect(mem, table, hint, segs, chain, desc, indirect_left)?;

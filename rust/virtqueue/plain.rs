@@ -83,16 +83,18 @@ impl<M: GuestMemory> Virtqueue<'_, M> {
     }
 
     /// Completes `plain`, the next buffer, of which `len` bytes were written: the guest gets it
-    /// back with the next [`Virtqueue::publish`]. Without room for its used entry, for which who
-    /// publishes in time has no fear, it stays in the ring.
+    /// back with the next [`Virtqueue::publish`]. False without room for its used entry, which
+    /// does not happen to who publishes in time; it stays in the ring then.
     #[inline(always)]
-    pub(crate) fn complete_plain(&mut self, plain: &Plain, len: u32) {
+    pub(crate) fn complete_plain(&mut self, plain: &Plain, len: u32) -> bool {
         let elem = UsedElem {
             id: u32::from(plain.head),
             len,
         };
-        if self.used.push_within_capacity(elem).is_ok() {
+        let completed = self.used.push_within_capacity(elem).is_ok();
+        if completed {
             self.ring.advance();
         }
+        completed
     }
 }

@@ -104,42 +104,22 @@ impl Ring {
         Ok(())
     }
 
-    /// The head of the next buffer, or `None` when the guest has made no more available.
+    /// The next buffer: its head and that one's descriptor. `None` when the guest has made no more
+    /// available.
     ///
     /// # Errors
     ///
-    /// The guest's mistakes with the available ring.
-    #[inline]
-    pub(super) fn head<M: GuestMemory>(&mut self, mem: &M) -> Result<Option<u16>, Fault> {
-        if self.is_drained() && !self.look(mem)? {
-            return Ok(None);
+    /// The guest's mistakes with the available ring, and [`Fault::DescUnreadable`].
+    #[inline(always)]
+    pub(super) fn next<M: GuestMemory>(&mut self, mem: &M) -> Result<Option<(u16, Desc)>, Fault> {
+        match self.known() {
+            Some(known) => Ok(Some(known)),
+            None => self.read_ahead(mem),
         }
-        let ready = self.avail_idx.wrapping_sub(self.next_avail);
-        let head = self.ahead.head(mem, &self.layout, self.next_avail, ready)?;
-        if head >= self.layout.size() {
-            self.forget();
-            return Err(Fault::HeadRange);
-        }
-        Ok(Some(head))
     }
 
-    /// Entries of the ring, and of the descriptor table.
-    #[inline]
-    pub(super) fn size(&self) -> u16 {
-        self.layout.size()
-    }
-
-    /// The descriptor of the head that [`Self::head`] has told of.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::DescUnreadable`].
-    #[inline]
-    pub(super) fn desc<M: GuestMemory>(&mut self, mem: &M, head: u16) -> Result<Desc, Fault> {
-        self.ahead.desc(mem, &self.layout, self.next_avail, head)
-    }
-
-    /// The next buffer as far as it has been read ahead: its head, and that one's descriptor.
+    /// The next buffer if it has been read ahead. What has been read of a chain is of the
+    /// descriptor table.
     #[inline(always)]
     pub(super) fn known(&self) -> Option<(u16, Desc)> {
         let head = self.ahead.known_head(self.next_avail)?;
@@ -150,6 +130,28 @@ impl Ring {
     #[inline(always)]
     pub(super) fn known_next(&self, index: u16) -> Option<Desc> {
         self.ahead.known(self.next_avail, index)
+    }
+
+    /// Reads the next buffer, and with it what lies close behind it.
+    #[inline(never)]
+    fn read_ahead<M: GuestMemory>(&mut self, mem: &M) -> Result<Option<(u16, Desc)>, Fault> {
+        if self.is_drained() && !self.look(mem)? {
+            return Ok(None);
+        }
+        let ready = self.avail_idx.wrapping_sub(self.next_avail);
+        let head = self.ahead.head(mem, &self.layout, self.next_avail, ready)?;
+        if head >= self.layout.size() {
+            self.forget();
+            return Err(Fault::HeadRange);
+        }
+        let desc = self.ahead.desc(mem, &self.layout, self.next_avail, head)?;
+        Ok(Some((head, desc)))
+    }
+
+    /// Entries of the ring, and of the descriptor table.
+    #[inline]
+    pub(super) fn size(&self) -> u16 {
+        self.layout.size()
     }
 
     /// Another descriptor of the same chain, whose number is less than [`Self::size`].
@@ -186,7 +188,7 @@ impl Ring {
         Ok(true)
     }
 
-    /// The buffer that [`Self::head`] has told of is taken.
+    /// The buffer that [`Self::next`] has told of is taken.
     #[inline]
     pub(super) fn advance(&mut self) {
         self.next_avail = self.next_avail.wrapping_add(1);

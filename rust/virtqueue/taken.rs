@@ -19,6 +19,7 @@ use crate::{
             GuestMemory,
             MemFault, //
         },
+        plain::Plain,
         uapi::UsedElem,
         vq::Virtqueue, //
     },
@@ -53,7 +54,7 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
     #[inline(always)]
     pub(super) fn add(&mut self) -> Result<Option<Chain>, Fault> {
         let vq = &mut *self.vq;
-        let Some(head) = vq.ring.head(&vq.mem)? else {
+        let Some((head, desc)) = vq.ring.next(&vq.mem)? else {
             return Ok(None);
         };
         let elem = UsedElem {
@@ -64,7 +65,7 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         if vq.used.push_within_capacity(elem).is_err() {
             return Ok(None);
         }
-        let chain = chain::walk(vq.ring, &vq.mem, vq.table, vq.hint, vq.segs, head);
+        let chain = chain::walk(vq.ring, &vq.mem, vq.table, vq.hint, vq.segs, (head, desc));
         vq.ring.advance();
         self.count = self.count.wrapping_add(1);
         let chain = chain?;
@@ -78,6 +79,9 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
     #[inline(always)]
     pub(super) fn add_room(&mut self, want: usize) -> Result<bool, Fault> {
         let left = want.saturating_sub(self.bytes);
+        if let Some(plain) = self.vq.plain_room() {
+            return Ok(self.add_plain(&plain, left));
+        }
         let Some(chain) = self.add()? else {
             return Ok(false);
         };
@@ -88,6 +92,20 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
             elem.len = u32::try_from(chain.bytes.min(left)).unwrap_or(u32::MAX);
         }
         Ok(true)
+    }
+
+    /// Takes `plain`, the next buffer, for `left` bytes.
+    #[inline(always)]
+    fn add_plain(&mut self, plain: &Plain, left: usize) -> bool {
+        let (seg, _) = plain.segs();
+        // CAST: No more than a 32-bit length.
+        let len = seg.len().min(left) as u32;
+        if self.vq.segs.push_within_capacity(seg).is_err() || !self.vq.complete_plain(plain, len) {
+            return false;
+        }
+        self.count = self.count.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(seg.len());
+        true
     }
 
     /// Whether `max` buffers are taken, or all segments that one packet may have.

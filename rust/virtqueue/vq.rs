@@ -71,6 +71,16 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
         }
     }
 
+    /// Whether there is a buffer, which has been read ahead then.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::take`] that are of the ring.
+    #[inline(always)]
+    pub(crate) fn look(&mut self) -> Result<bool, Fault> {
+        Ok(self.ring.next(&self.mem)?.is_some())
+    }
+
     /// Takes the next buffer, or `None` when there is none.
     ///
     /// # Errors
