@@ -2,11 +2,11 @@
 
 //! Medians and spread.
 
-use crate::run::Case;
+use crate::case::{Case, Processor};
 use std::fmt::Write;
 
-/// All measurements.
-pub struct Report(Vec<(Case, String, usize, f64)>);
+/// All measurements: of which row and peer, in which pair, and the cost.
+pub struct Report(Vec<(&'static Case, String, usize, f64)>);
 
 /// Of one case and peer: the median, the smallest, the largest.
 struct Summary {
@@ -21,21 +21,17 @@ impl Report {
         Self(Vec::new())
     }
 
-    pub fn add(&mut self, case: Case, peer: &str, pair: usize, cost: f64) {
+    pub fn add(&mut self, case: &'static Case, peer: &str, pair: usize, cost: f64) {
         self.0.push((case, peer.to_owned(), pair, cost));
     }
 
-    fn cases(&self) -> Vec<Case> {
-        let mut cases: Vec<Case> = Vec::new();
-        for (case, ..) in &self.0 {
-            if !cases.contains(case) {
-                cases.push(*case);
-            }
-        }
+    fn cases(&self) -> Vec<&'static Case> {
+        let mut cases: Vec<&Case> = self.0.iter().map(|m| m.0).collect();
+        cases.dedup();
         cases
     }
 
-    fn summary(&self, case: Case, peer: &str) -> Summary {
+    fn summary(&self, case: &Case, peer: &str) -> Summary {
         let mut costs: Vec<f64> = self
             .0
             .iter()
@@ -57,25 +53,30 @@ impl Report {
         }
     }
 
-    /// For people.
-    pub fn table(&self, peers: &[&str]) -> String {
-        let mut out = String::from("worker's run time per packet, median [least, most], in ns\n");
+    /// For people: what a packet costs with each peer, what that is of the first one's, and
+    /// what it may be.
+    pub fn table(&self, peers: &[&str], processor: Processor) -> String {
+        let mut out = format!(
+            "{} string instructions; of the worker for each packet, median [least, most]\n",
+            match processor {
+                Processor::Fast => "fast",
+                Processor::Plain => "without fast",
+            }
+        );
         for case in self.cases() {
-            let _ = write!(out, "{:<14}", case.name());
+            let _ = write!(out, "{:<13}{:<35}", case.name, case.title);
             let first = self.summary(case, peers[0]).median;
             for (i, peer) in peers.iter().enumerate() {
                 let s = self.summary(case, peer);
-                let _ = write!(
-                    out,
-                    "  {peer} {:.0} [{:.0}, {:.0}]",
-                    s.median, s.least, s.most
-                );
+                let range = format!("[{:.0}, {:.0}]", s.least, s.most);
+                let _ = write!(out, "{peer} {:>6.0} {range:<17}", s.median);
                 if i > 0 {
-                    let _ = write!(out, " {:+.1} %", (s.median / first - 1.0) * 100.0);
+                    let (ratio, most) = (s.median / first, case.most(processor));
+                    let met = if ratio <= most { "met" } else { "-" };
+                    let _ = write!(out, " {ratio:.3} of {}; {most:.2}: {met:<5}", peers[0]);
                 }
-                let _ = write!(out, " n={}", s.count);
             }
-            out.push('\n');
+            let _ = writeln!(out, "n={}", self.summary(case, peers[0]).count);
         }
         out
     }
@@ -84,7 +85,7 @@ impl Report {
     pub fn csv(&self) -> String {
         let mut out = String::from("case,peer,pair,ns_per_packet\n");
         for (case, peer, pair, cost) in &self.0 {
-            let _ = writeln!(out, "{},{peer},{pair},{cost:.1}", case.name());
+            let _ = writeln!(out, "{},{peer},{pair},{cost:.1}", case.name);
         }
         out
     }

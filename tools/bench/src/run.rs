@@ -2,111 +2,237 @@
 
 //! One measurement.
 
-use std::process::Command;
+use crate::case::{Case, Layout, Work};
+use std::{fs, process::Command};
 use vhost_selftests::{
     guest::{Memory, Piece, DESC_WRITE},
-    net::frame,
-    setup::{worker_time, Net, Options, BUFFERS},
-    vhost::{F_MRG_RXBUF, F_VERSION_1, RX, TX},
+    net::{frame, segmented},
+    setup::{is_worker, worker_time, Net, Options, BUFFERS},
+    vhost::{Vhost, F_EVENT_IDX, F_INDIRECT, F_MRG_RXBUF, F_VERSION_1, RX, TX},
 };
 
-/// Buffers for each kick.
-const BURST: u32 = 256;
 /// An Ethernet type that nobody listens to.
 const OTHER_TYPE: [u8; 2] = [0x88, 0xb6];
-
-/// Which way, seen from the guest.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    Tx,
-    Rx,
-}
-
-/// What is measured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Case {
-    pub direction: Direction,
-    /// The length of each frame.
-    pub len: usize,
-}
-
-impl Case {
-    pub const fn new(direction: Direction, len: usize) -> Self {
-        Self { direction, len }
-    }
-
-    pub fn name(&self) -> String {
-        let way = match self.direction {
-            Direction::Tx => "TX",
-            Direction::Rx => "RX",
-        };
-        format!("{way} {} bytes", self.len)
-    }
-}
+/// The length of the header that the guest puts before each frame.
+const HDR: usize = 12;
+/// The headers of a frame for segmentation, and what each of its segments may carry.
+const HEADERS: usize = 54;
+const MSS: u16 = 1448;
+/// The lengths of buffers: those that hold any other frame, and those that are merged.
+const BUFFER: u32 = 2048;
+const MERGED: u32 = 4096;
+/// Buffers that wait to be received into, at the most: as many as a ring has.
+const ROOM: u32 = 256;
+/// Where indirect tables are, behind the buffers.
+const TABLES: u64 = BUFFERS + 0x20_0000;
 
 /// The worker's run time for each packet, in nanoseconds.
-pub fn measure(path: &str, case: Case, packets: u32) -> f64 {
+pub fn measure(path: &str, case: &Case, packets: u32) -> f64 {
     let mem = Memory::new();
-    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1 | F_MRG_RXBUF));
-    let bursts = packets / BURST;
-    match case.direction {
-        Direction::Tx => {
-            drop_at_ingress(&net.tap.name);
-            let mut data = vec![0; 12];
-            data.extend(frame(1, case.len));
-            data[24..26].copy_from_slice(&OTHER_TYPE);
-            for i in 0..u64::from(BURST) {
-                mem.write(BUFFERS + i * 2048, &data);
-            }
-            send(&mut net, data.len() as u32);
-            let before = worker_time();
-            for _ in 0..bursts {
-                send(&mut net, data.len() as u32);
-            }
-            per_packet(before, bursts)
+    let mut run = Run::start(path, &mem, case);
+    let at_once = case.at_once();
+    let rounds = packets.div_ceil(at_once);
+    // What is made with the first packets, or is at other places for some of them.
+    for _ in 0..ROOM.div_ceil(at_once) {
+        run.round();
+    }
+    let (before, slept) = (worker_time(), sleeps());
+    for _ in 0..rounds {
+        run.round();
+    }
+    let (spent, slept) = (worker_time() - before, sleeps() - slept);
+    if case.wakes() {
+        // Otherwise it is not what the row says.
+        let off = slept.abs_diff(u64::from(rounds));
+        assert!(
+            off <= u64::from(rounds / 20),
+            "{slept} sleeps in {rounds} rounds"
+        );
+    }
+    spent.as_nanos() as f64 / f64::from(rounds * at_once)
+}
+
+/// How often the worker has gone to sleep.
+fn sleeps() -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").expect("tasks").flatten();
+    let status = tasks.filter_map(|entry| {
+        let comm = fs::read_to_string(entry.path().join("comm")).ok()?;
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
+        is_worker(&comm).then_some(status)
+    });
+    let count = |status: String| -> u64 {
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|n| n.trim().parse().ok()).expect("switches")
+    };
+    status.map(count).sum()
+}
+
+/// A device, ready for the rounds of a case.
+struct Run<'m, 'c> {
+    net: Net<'m>,
+    case: &'c Case,
+    /// What is put onto the wire: a frame, behind its header if it is for segmentation.
+    wire: Vec<u8>,
+}
+
+impl<'m, 'c> Run<'m, 'c> {
+    fn start(path: &str, mem: &'m Memory, case: &'c Case) -> Self {
+        let mut features = F_VERSION_1 | F_MRG_RXBUF | F_INDIRECT;
+        if case.event_idx {
+            features |= F_EVENT_IDX;
         }
-        Direction::Rx => {
-            let sent = frame(1, case.len);
-            receive(&mut net, &sent);
-            let before = worker_time();
-            for _ in 0..bursts {
-                receive(&mut net, &sent);
-            }
-            per_packet(before, bursts)
+        let mut options = Options::new(features);
+        if let Work::Send { layout, at_once } = case.work {
+            let size = (layout.descriptors() * at_once).next_power_of_two();
+            options.size = options.size.max(size as u16);
+        }
+        let hdr_on_wire = case.segmented() && case.receives();
+        let net = Net::start_with(Vhost::open(path), mem, options, hdr_on_wire);
+        let mut run = Self {
+            net,
+            case,
+            wire: Vec::new(),
+        };
+        if case.receives() {
+            run.fill_wire();
+        } else {
+            drop_at_ingress(&run.net.tap.name);
+            run.fill_memory();
+        }
+        run
+    }
+
+    fn fill_wire(&mut self) {
+        self.wire = if self.case.segmented() {
+            let (hdr, frame) = segmented(1, self.case.len - HEADERS, MSS);
+            [&hdr[..], &frame].concat()
+        } else {
+            frame(1, self.case.len)
+        };
+    }
+
+    fn fill_memory(&mut self) {
+        let mut data = vec![0; HDR];
+        if self.case.segmented() {
+            let (hdr, frame) = segmented(1, self.case.len - HEADERS, MSS);
+            data[..hdr.len()].copy_from_slice(&hdr);
+            data.extend(frame);
+            self.net.ring(TX).mem.write(BUFFERS, &data);
+            return;
+        }
+        data.extend(frame(1, self.case.len));
+        data[HDR + 12..HDR + 14].copy_from_slice(&OTHER_TYPE);
+        for i in 0..self.case.at_once() {
+            self.net.ring(TX).mem.write(self.buffer(i), &data);
         }
     }
-}
 
-fn per_packet(before: std::time::Duration, bursts: u32) -> f64 {
-    (worker_time() - before).as_nanos() as f64 / f64::from(bursts * BURST)
-}
+    /// The length of each buffer to receive into.
+    fn room(&self) -> u32 {
+        if self.case.segmented() {
+            MERGED
+        } else {
+            BUFFER
+        }
+    }
 
-/// A burst out, and all of its buffers back.
-fn send(net: &mut Net<'_>, len: u32) {
-    for i in 0..u64::from(BURST) {
-        net.ring(TX).add(&[(BUFFERS + i * 2048, len, 0)]);
+    /// How many of them a packet takes.
+    fn buffers(&self) -> u32 {
+        ((HDR + self.case.len) as u32).div_ceil(self.room())
     }
-    net.ring(TX).publish();
-    net.kick(TX);
-    for _ in 0..BURST {
-        net.ring(TX).wait_used().expect("a used entry");
-    }
-}
 
-/// A burst into the tap, and only then room for it.
-fn receive(net: &mut Net<'_>, sent: &[u8]) {
-    for _ in 0..BURST {
-        net.wire.send(sent).expect("the tap takes it");
+    /// Where buffer `i` is. What is sent and large is there only once.
+    fn buffer(&self, i: u32) -> u64 {
+        if self.case.segmented() && !self.case.receives() {
+            BUFFERS
+        } else {
+            BUFFERS + u64::from(i * self.room())
+        }
     }
-    for i in 0..u64::from(BURST) {
-        let room: Piece = (BUFFERS + i * 2048, 2048, DESC_WRITE);
-        net.ring(RX).add(&[room]);
+
+    fn round(&mut self) {
+        match self.case.work {
+            Work::Send { layout, at_once } => self.send(layout, at_once),
+            Work::Waiting { at_once } => {
+                self.arrive(at_once);
+                self.offer(at_once * self.buffers());
+                self.receive(at_once);
+            }
+            Work::Waking { at_once } => {
+                if self.net.ring(RX).free() == ROOM as u16 {
+                    self.offer(ROOM);
+                }
+                self.arrive(at_once);
+                self.receive(at_once);
+            }
+        }
     }
-    net.ring(RX).publish();
-    net.kick(RX);
-    for _ in 0..BURST {
-        let (_, len) = net.ring(RX).wait_used().expect("a used entry");
-        assert_eq!(len as usize, 12 + sent.len(), "length of what arrived");
+
+    /// Out, and all of the buffers back.
+    fn send(&mut self, layout: Layout, at_once: u32) {
+        let old = self.net.ring(TX).avail_idx();
+        for i in 0..at_once {
+            self.add(layout, i);
+        }
+        self.net.submit(TX, old);
+        for _ in 0..at_once {
+            self.used(TX);
+        }
+    }
+
+    fn add(&mut self, layout: Layout, i: u32) {
+        let (at, len) = (self.buffer(i), self.case.len as u32);
+        let (hdr, frame) = (HDR as u32, at + HDR as u64);
+        let ring = self.net.ring(TX);
+        match layout {
+            Layout::One => ring.add(&[(at, hdr + len, 0)]),
+            Layout::Two => ring.add(&[(at, hdr, 0), (frame, len, 0)]),
+            Layout::Three => {
+                let half = len / 2;
+                let rest = (frame + u64::from(half), len - half, 0);
+                ring.add(&[(at, hdr, 0), (frame, half, 0), rest])
+            }
+            Layout::Indirect => {
+                let table = TABLES + u64::from(i) * 32;
+                ring.add_indirect(table, &[(at, hdr, 0), (frame, len, 0)])
+            }
+        };
+    }
+
+    /// So many frames into the tap.
+    fn arrive(&self, count: u32) {
+        let sent = self.net.wire.send_times(&self.wire, count);
+        sent.expect("the tap takes them");
+    }
+
+    /// So many buffers to receive into.
+    fn offer(&mut self, count: u32) {
+        let old = self.net.ring(RX).avail_idx();
+        for i in 0..count {
+            let room: Piece = (self.buffer(i), self.room(), DESC_WRITE);
+            self.net.ring(RX).add(&[room]);
+        }
+        self.net.submit(RX, old);
+    }
+
+    /// So many packets, in all of their buffers.
+    fn receive(&mut self, count: u32) {
+        for _ in 0..count {
+            let len: u32 = (0..self.buffers()).map(|_| self.used(RX)).sum();
+            assert_eq!(len as usize, HDR + self.case.len, "length of what arrived");
+        }
+    }
+
+    /// The length in the next used entry. Whoever waits for it leaves the processor to the
+    /// worker and does not sleep: to wake from idleness costs the worker more.
+    fn used(&mut self, queue: u32) -> u32 {
+        loop {
+            if let Some((_, len)) = self.net.ring(queue).pop_used() {
+                return len;
+            }
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -200,6 +200,26 @@ impl Wire {
         }
     }
 
+    /// The same frame several times, so that nobody gets in between.
+    pub fn send_times(&self, frame: &[u8], count: u32) -> Result<(), Errno> {
+        let mut part = libc::iovec {
+            iov_base: frame.as_ptr().cast_mut().cast(),
+            iov_len: frame.len(),
+        };
+        // SAFETY: All zero is a valid message.
+        let mut message: libc::mmsghdr = unsafe { zeroed() };
+        message.msg_hdr.msg_iov = &mut part;
+        message.msg_hdr.msg_iovlen = 1;
+        let mut messages = vec![message; count as usize];
+        // SAFETY: So many messages, each of the frame, which is only read.
+        let ret = unsafe { libc::sendmmsg(self.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
+        if ret == count as i32 {
+            Ok(())
+        } else {
+            Err(Errno::last())
+        }
+    }
+
     /// The next frame that was not sent from here, waiting for it.
     pub fn recv(&self, millis: i32) -> Option<Vec<u8>> {
         let mut buf = vec![0; 70_000];

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is measured, and what it may cost.
+
+use std::fs;
+
+/// What the processor's string instructions are: of a fast one each step counts as an
+/// instruction, and the kernel does without those of another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Processor {
+    Fast,
+    Plain,
+}
+
+impl Processor {
+    /// That of this machine.
+    pub fn this() -> Self {
+        let info = fs::read_to_string("/proc/cpuinfo").expect("cpuinfo");
+        let flags = info.lines().find(|line| line.starts_with("flags"));
+        if flags.is_some_and(|line| line.split(' ').any(|flag| flag == "erms")) {
+            Self::Fast
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// How a frame lies in the ring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Layout {
+    /// One descriptor for header and frame.
+    One,
+    /// The header apart.
+    Two,
+    /// The header apart, and the frame in two halves.
+    Three,
+    /// As two, in an indirect table.
+    Indirect,
+}
+
+impl Layout {
+    /// How many descriptors of the ring it takes.
+    pub fn descriptors(self) -> u32 {
+        match self {
+            Self::One | Self::Indirect => 1,
+            Self::Two => 2,
+            Self::Three => 3,
+        }
+    }
+}
+
+/// What the guest and the host do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// The guest sends, so many frames with each kick.
+    Send { layout: Layout, at_once: u32 },
+    /// So many frames wait in the tap when the guest offers buffers.
+    Waiting { at_once: u32 },
+    /// Buffers wait, and so many frames come whenever the worker sleeps.
+    Waking { at_once: u32 },
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Case {
+    /// How it is called on the command line.
+    pub name: &'static str,
+    /// How it is called in a table.
+    pub title: &'static str,
+    pub work: Work,
+    /// The length of each frame. What is longer than an Ethernet frame is for segmentation.
+    pub len: usize,
+    pub event_idx: bool,
+    /// The most that it may cost, in percent of what the C module costs: on a processor with
+    /// fast string instructions, and on one without.
+    most: [u32; 2],
+}
+
+impl Case {
+    /// Whether the frames are for segmentation offload.
+    pub fn segmented(&self) -> bool {
+        self.len > 1514
+    }
+
+    /// The most that it may cost there, of what the C module costs.
+    pub fn most(&self, processor: Processor) -> f64 {
+        let [fast, plain] = self.most;
+        f64::from(match processor {
+            Processor::Fast => fast,
+            Processor::Plain => plain,
+        }) / 100.0
+    }
+
+    /// How many packets are moved before the guest waits for all of them.
+    pub fn at_once(&self) -> u32 {
+        match self.work {
+            Work::Send { at_once, .. } | Work::Waiting { at_once } | Work::Waking { at_once } => {
+                at_once
+            }
+        }
+    }
+
+    /// Whether the guest receives.
+    pub fn receives(&self) -> bool {
+        !matches!(self.work, Work::Send { .. })
+    }
+
+    /// Whether the worker sleeps before each packet or two, so that what is measured is
+    /// mostly how it wakes.
+    pub fn wakes(&self) -> bool {
+        self.at_once() <= 2 && !self.segmented()
+    }
+}
+
+const fn send(layout: Layout, at_once: u32) -> Work {
+    Work::Send { layout, at_once }
+}
+
+const fn case(
+    name: &'static str,
+    title: &'static str,
+    work: Work,
+    len: usize,
+    most: [u32; 2],
+) -> Case {
+    Case {
+        name,
+        title,
+        work,
+        len,
+        event_idx: false,
+        most,
+    }
+}
+
+const BATCH: Work = send(Layout::One, 256);
+const ONE: Work = send(Layout::One, 1);
+const WAITING: Work = Work::Waiting { at_once: 256 };
+const WAKING: Work = Work::Waking { at_once: 1 };
+const PAIRS: Work = Work::Waking { at_once: 2 };
+
+/// Every row, in the order of the table.
+#[rustfmt::skip]
+pub const CASES: [Case; 15] = [
+    case("tx-60", "TX 60 B, 256 a kick", BATCH, 60, [62, 74]),
+    case("tx-1514", "TX 1,514 B, 256 a kick", BATCH, 1514, [58, 70]),
+    case("tx-two", "TX 60 B, header apart", send(Layout::Two, 256), 60, [64, 76]),
+    case("tx-three", "TX 60 B, three descriptors", send(Layout::Three, 256), 60, [100, 100]),
+    case("tx-indirect", "TX 60 B, indirect table of two", send(Layout::Indirect, 256), 60, [100, 100]),
+    case("tx-gso", "TX 65,226 B, segmentation offload", send(Layout::One, 64), 65_226, [52, 50]),
+    case("tx-one", "TX 60 B, one a kick", ONE, 60, [95, 94]),
+    Case { event_idx: true, ..case("tx-one-idx", "TX 60 B, one a kick, EVENT_IDX", ONE, 60, [95, 95]) },
+    case("rx-60", "RX 60 B, 256 waiting", WAITING, 60, [79, 78]),
+    case("rx-1514", "RX 1,514 B, 256 waiting", WAITING, 1514, [89, 80]),
+    case("rx-60-wake", "RX 60 B, each wakes the worker", WAKING, 60, [93, 93]),
+    case("rx-1514-wake", "RX 1,514 B, each wakes the worker", WAKING, 1514, [93, 92]),
+    case("rx-60-pair", "RX 60 B, two wake the worker", PAIRS, 60, [93, 93]),
+    case("rx-1514-pair", "RX 1,514 B, two wake the worker", PAIRS, 1514, [93, 92]),
+    case("rx-gso", "RX 60,054 B in 15 buffers", Work::Waiting { at_once: 2 }, 60_054, [98, 93]),
+];
