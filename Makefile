@@ -10,7 +10,7 @@
 KERNEL ?= 7.3.4+deb13-cloud-amd64
 export KERNEL
 
-.PHONY: run test test-debug test-kcsan shell lint bench modules install doc setup clean help
+.PHONY: run test test-debug test-kcsan shell lint bench bench-quick modules install doc setup clean help
 
 help:
 	@echo 'make run          set up, build, boot, and let a guest use the module'
@@ -20,6 +20,7 @@ help:
 	@echo 'make shell        a shell in the machine, with the module loaded'
 	@echo 'make lint         formatting, warnings, layers, style'
 	@echo 'make bench        side by side with the C module'
+	@echo 'make bench-quick  what a packet costs, in two minutes'
 	@echo 'make modules      the module, for KERNEL= or for the tree at KDIR='
 	@echo 'make install      the module into the running kernel, built with KDIR='
 	@echo 'make doc          Documentation as HTML'
@@ -53,6 +54,10 @@ lint: setup
 bench: setup
 	@scripts/build
 	@scripts/bench/run
+
+bench-quick: setup
+	@scripts/build
+	@scripts/bench/quick
 
 ifdef KDIR
 modules:

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+#
+# Where a worker spends its instructions: counts the samples of its thread by function, as
+# instructions for each packet; and those in a module with debug information by the function
+# and the line of its source text as well, whatever was inlined into what.
+#
+#   perf script -F pid,tid,ip | profile.py DIRECTORY [MODULE.ko]
+#
+# DIRECTORY holds kallsyms, of the machine, and cost.csv, which says what a packet costs when
+# nobody samples: the samples give the shares only, for each of them costs the worker
+# something itself.
+import bisect
+import collections
+import csv
+import re
+import statistics
+import subprocess
+import sys
+
+# What is not worth a line: of all, and of the functions of the module.
+LEAST, LEAST_OURS = 0.003, 0.001
+
+
+def symbols(path):
+    """Where functions begin, with their names and modules."""
+    found = []
+    with open(path, encoding="ascii") as lines:
+        for line in lines:
+            words = line.split()
+            if words[1] in "tTwW":
+                module = words[3].strip("[]") if len(words) > 3 else "kernel"
+                found.append((int(words[0], 16), words[2], module))
+    return sorted(found)
+
+
+def sampled(lines):
+    """How often the worker was met where: the thread that is not the first of its process."""
+    counts = collections.Counter()
+    for line in lines:
+        ids, address = line.split()
+        pid, tid = ids.split("/")
+        if tid not in (pid, "-1"):
+            counts[int(address, 16)] += 1
+    return counts
+
+
+def cost_of(path):
+    with open(path, encoding="ascii") as rows:
+        return statistics.median(float(row["ns_per_packet"]) for row in csv.DictReader(rows))
+
+
+def run(words, lines):
+    done = subprocess.run(words, input="\n".join(lines), text=True, stdout=subprocess.PIPE,
+                          check=True)
+    return done.stdout.splitlines()
+
+
+def demangled(names):
+    return dict(zip(names, run(["llvm-cxxfilt-19"], names)))
+
+
+def in_source(module, offsets):
+    """For each place in the text of the module: the function in whose source it is, and where."""
+    lines = run(["addr2line", "-j", ".text", "-f", "-C", "-e", module],
+                [f"{offset:#x}" for offset in offsets])
+    found = {}
+    for offset, name, place in zip(offsets, lines[::2], lines[1::2]):
+        place = re.sub(r" \(discriminator \d+\)", "", place)
+        found[offset] = name, re.sub(r".*/(?=[^/]*/[^/]*/[^/]*:)", "", place)
+    return found
+
+
+class Shares:
+    """Counts, printed as shares of all and as instructions for each packet."""
+
+    def __init__(self, total, cost):
+        self.total, self.cost = total, cost
+
+    def show(self, title, counts, least=LEAST):
+        print(f"\n  share  per packet  {title}")
+        for name, count in counts.most_common():
+            if count < least * self.total:
+                break
+            share = count / self.total
+            print(f"{share:7.1%} {share * self.cost:11.0f}  {name}")
+
+
+def main():
+    place, module = sys.argv[1], (sys.argv[2:] or [None])[0]
+    table = symbols(place + "/kallsyms")
+    starts = [symbol[0] for symbol in table]
+    counts = sampled(sys.stdin)
+    total, cost = sum(counts.values()), cost_of(place + "/cost.csv")
+    functions, parts = collections.Counter(), collections.Counter()
+    for address, count in counts.items():
+        _, name, part = table[bisect.bisect_right(starts, address) - 1]
+        functions[name, part] += count
+        parts[part] += count
+    names = demangled(sorted({name for name, _ in functions}))
+    print(f"{cost:.0f} instructions for each packet; {total} samples")
+    shares = Shares(total, cost)
+    shares.show("part", parts)
+    shares.show("function", collections.Counter({
+        f"{names[name]} [{part}]": count for (name, part), count in functions.items()}))
+    if module:
+        in_module(shares, counts, table, starts, module)
+
+
+def in_module(shares, counts, table, starts, module):
+    """By source, of the one module that has it."""
+    symbol = run(["nm", "--defined-only", module], [])
+    own = {line.split()[2]: int(line.split()[0], 16) for line in symbol
+           if line.split()[1] in "tT"}
+    offsets = collections.Counter()
+    for address, count in counts.items():
+        start, name, part = table[bisect.bisect_right(starts, address) - 1]
+        if part == "vhost_net_rs" and name in own:
+            offsets[own[name] + address - start] += count
+    found = in_source(module, list(offsets))
+    functions, lines = collections.Counter(), collections.Counter()
+    for offset, count in offsets.items():
+        name, line = found[offset]
+        functions[name] += count
+        lines[f"{line}  {name}"] += count
+    shares.show("of the module: function of the source, inlined or not", functions, LEAST_OURS)
+    shares.show("of the module: line", lines)
+
+
+main()
