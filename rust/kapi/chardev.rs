@@ -9,13 +9,17 @@
 
 use kernel::{
     error::to_result,
-    fs::Kiocb,
+    fs::{
+        File,
+        Kiocb, //
+    },
     miscdevice::{
         MiscDevice,
         MiscDeviceOptions, //
     },
     prelude::*,
     str::CStr,
+    sync::poll::PollTable,
     types::{
         ForeignOwnable,
         Opaque, //
@@ -29,8 +33,13 @@ const DEFAULT_NODE: &CStr = c"vhost-net";
 
 /// What a node does besides what [`MiscDevice`] describes.
 pub(crate) trait Node: MiscDevice {
-    /// The events that are pending on an open file, as `poll` reports them.
-    fn poll(device: <Self::Ptr as ForeignOwnable>::Borrowed<'_>) -> u32;
+    /// The events that are pending on an open file, as `poll` reports them. Whoever polls waits
+    /// for more on what is registered with `table`.
+    fn poll(
+        device: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
+        file: &File,
+        table: &PollTable<'_>,
+    ) -> u32;
 }
 
 /// A registered node; deregistered on drop.
@@ -71,14 +80,19 @@ impl<T: Node> Operations<T> {
 
     /// # Safety
     ///
-    /// `file` is an open file of a node with these operations.
+    /// `file` is an open file of a node with these operations; `table` is null or valid.
     unsafe extern "C" fn poll(
         file: *mut ffi::file,
-        _table: *mut ffi::poll_table_struct,
+        table: *mut ffi::poll_table_struct,
     ) -> kernel::bindings::__poll_t {
         // SAFETY: `open` put the device there, and `release` has not been called.
         let device = unsafe { <T::Ptr as ForeignOwnable>::borrow((*file).private_data) };
-        T::poll(device)
+        // SAFETY: The file is valid for the duration of this call, and this thread is in no
+        // `fdget_pos` section on it.
+        let file = unsafe { File::from_raw_file(file) };
+        // SAFETY: As the caller promises, for the duration of this call.
+        let table = unsafe { PollTable::from_raw(table) };
+        T::poll(device, file, &table)
     }
 }
 

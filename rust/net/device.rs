@@ -3,6 +3,7 @@
 //! The node: what a file of it does.
 
 use kernel::{
+    current,
     fs::{
         File,
         Kiocb, //
@@ -17,6 +18,7 @@ use kernel::{
     },
     prelude::*,
     seq_file::SeqFile,
+    sync::poll::PollTable, //
 };
 
 use crate::{
@@ -61,7 +63,8 @@ impl MiscDevice for NetDevice {
     }
 
     fn read_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
-        iotlb::read(iov.len(), is_nonblocking(&kiocb))
+        let signalled = current!().signal_pending();
+        iotlb::read(iov.len(), is_nonblocking(&kiocb), signalled)
     }
 
     fn write_iter(_kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
@@ -76,7 +79,7 @@ impl MiscDevice for NetDevice {
 }
 
 impl Node for NetDevice {
-    fn poll(_device: &Self) -> u32 {
-        iotlb::poll()
+    fn poll(device: &Self, file: &File, table: &PollTable<'_>) -> u32 {
+        device.0.poll(file, table)
     }
 }

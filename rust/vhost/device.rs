@@ -9,8 +9,13 @@
 //! and never the device's, so what waits for it under the device's lock always gets on.
 
 use kernel::{
+    fs::File,
     prelude::*,
     sync::{
+        poll::{
+            PollCondVarBox,
+            PollTable, //
+        },
         Arc,
         Mutex, //
     },
@@ -31,6 +36,7 @@ use crate::{
         work::Work, //
     },
     vhost::{
+        iotlb,
         queue::{
             Attachment,
             Endpoint,
@@ -74,6 +80,8 @@ pub(crate) struct Device<E: Endpoint> {
     state: Mutex<State>,
     queues: Queues<E>,
     domain: Arc<Domain>,
+    /// Where who polls waits for a message.
+    messages: PollCondVarBox,
 }
 
 impl State {
@@ -126,6 +134,10 @@ impl<E: Endpoint> Device<E> {
     pub(crate) fn new(endpoints: [E; QUEUES]) -> Result<Pin<KBox<Self>>> {
         let domain = Domain::new()?;
         let [rx, tx] = endpoints;
+        let messages = PollCondVarBox::new(
+            c"vhost_net_rs::Device::messages",
+            kernel::static_lock_class!(),
+        )?;
         let queues = Queues([Queue::new(rx, &domain)?, Queue::new(tx, &domain)?]);
         KBox::pin_init(
             pin_init!(Self {
@@ -138,9 +150,17 @@ impl<E: Endpoint> Device<E> {
                 ),
                 queues,
                 domain,
+                messages,
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// The events that are pending, for which `table` waits. Nobody is ever woken: there is no
+    /// message, see [`iotlb`].
+    pub(crate) fn poll(&self, file: &File, table: &PollTable<'_>) -> u32 {
+        table.register_wait(file, &self.messages);
+        iotlb::poll()
     }
 
     /// The lock under which everything but data moves.

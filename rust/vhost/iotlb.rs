@@ -21,20 +21,21 @@ const SIZE_AT: core::ops::Range<usize> = 16..24;
 const KIND_AT: usize = 33;
 const UPDATE: u8 = 2;
 
-/// Serves a read into `room` bytes.
+/// Serves a read into `room` bytes. `signalled`: the reader has a signal to handle.
 ///
 /// # Errors
 ///
-/// `EAGAIN` for a file that does not wait, `EBADFD` for one that does: nothing will ever come.
-pub(crate) fn read(room: usize, nonblocking: bool) -> Result<usize> {
+/// `EAGAIN` for a file that does not wait. For one that does `ERESTARTSYS` with a signal, and
+/// otherwise `EBADFD`: nothing will ever come.
+pub(crate) fn read(room: usize, nonblocking: bool, signalled: bool) -> Result<usize> {
     if room < MSG_SIZE {
         return Ok(0);
     }
-    if nonblocking {
-        Err(EAGAIN)
-    } else {
-        Err(EBADFD)
-    }
+    Err(match (nonblocking, signalled) {
+        (true, _) => EAGAIN,
+        (false, true) => ERESTARTSYS,
+        (false, false) => EBADFD,
+    })
 }
 
 /// Serves a write, of which `copy` yields the first bytes.

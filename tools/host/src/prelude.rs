@@ -29,6 +29,7 @@ pub const EINVAL: Error = Error(22);
 pub const ENOTTY: Error = Error(25);
 pub const EBADFD: Error = Error(77);
 pub const EOPNOTSUPP: Error = Error(95);
+pub const ERESTARTSYS: Error = Error(512);
 
 /// The allocation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! also when it dies, everything goes.
 
 use crate::{
+    aio::{map, Aio, IoUring},
     child::Child,
     ensure,
     guest::Memory,
@@ -20,18 +21,17 @@ use std::{
         fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
         unix::net::{UnixDatagram, UnixStream},
     },
-    ptr::null_mut,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
-
-const IORING_REGISTER_FILES: u32 = 2;
 
 /// What else knows the device's file than the owner's descriptor.
 #[derive(Clone, Copy)]
 enum By {
     /// A ring that has it as a fixed file, of which only the mapping is left.
     IoUring,
+    /// A request to be told when it is readable, which is part of the address space.
+    Aio,
     /// A socket that is under way to itself, and the device with it.
     Socket,
     /// An epoll that waits for it, and another that waits for the first.
@@ -52,6 +52,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     for (kind, fork) in kinds {
         for (name, by) in [
             ("io_uring", By::IoUring),
+            ("aio", By::Aio),
             ("a socket", By::Socket),
             ("epoll", By::Epoll),
         ] {
@@ -73,11 +74,13 @@ pub fn run(suite: &mut Suite, path: &str) {
     }
     // What the C module keeps here it keeps for ever.
     for (kind, fork) in kinds {
-        suite.case_c_fails(
-            &format!("known to io_uring, the owner dies, {kind}"),
-            "the device keeps the owner's memory, and that the device",
-            || ends(path, fork, By::IoUring, End::Dies),
-        );
+        for (name, by) in [("io_uring", By::IoUring), ("aio", By::Aio)] {
+            suite.case_c_fails(
+                &format!("known to {name}, the owner dies, {kind}"),
+                "the device keeps the owner's memory, and that the device",
+                || ends(path, fork, by, End::Dies),
+            );
+        }
     }
 }
 
@@ -100,7 +103,7 @@ impl Tracer {
 
     /// Makes it part of this address space, for good.
     fn map(&self) {
-        map(self.0.as_raw_fd(), Self::LEN);
+        map(self.0.as_raw_fd(), Self::LEN, 0);
     }
 
     /// Nothing can be sealed against writes while somebody has it mapped for that.
@@ -111,56 +114,26 @@ impl Tracer {
     }
 }
 
-fn map(fd: RawFd, len: usize) -> *mut libc::c_void {
-    let prot = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_SHARED | libc::MAP_POPULATE;
-    // SAFETY: A fresh mapping.
-    let at = unsafe { libc::mmap(null_mut(), len, prot, flags, fd, 0) };
-    assert!(at != libc::MAP_FAILED, "mmap: {:?}", Errno::last());
-    at
-}
-
-/// A mapped io_uring that has `fd` as a fixed file, and whose own descriptor is closed.
-struct Mapped(*mut libc::c_void);
-
-impl Mapped {
-    const LEN: usize = 4096;
-
-    fn ring_with(fd: RawFd) -> Self {
-        // `struct io_uring_params`, of which zeroes ask for nothing special.
-        let mut params = [0u32; 30];
-        // SAFETY: Parameters of their length.
-        let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, params.as_mut_ptr()) };
-        assert!(ring >= 0, "io_uring_setup: {:?}", Errno::last());
-        // SAFETY: Just made.
-        let ring = unsafe { OwnedFd::from_raw_fd(ring as RawFd) };
-        let raw = ring.as_raw_fd();
-        // SAFETY: An array of one descriptor.
-        let ret = unsafe {
-            libc::syscall(
-                libc::SYS_io_uring_register,
-                raw,
-                IORING_REGISTER_FILES,
-                &fd,
-                1,
-            )
-        };
-        assert!(ret == 0, "io_uring_register: {:?}", Errno::last());
-        Self(map(raw, Self::LEN))
-    }
-}
-
-impl Drop for Mapped {
-    fn drop(&mut self) {
-        // SAFETY: Ours.
-        unsafe { libc::munmap(self.0, Self::LEN) };
-    }
-}
-
 /// What is to be kept for as long as the device is known this way.
-fn make_known(by: By, fd: RawFd) -> Option<Mapped> {
+enum Known {
+    Ring(#[allow(dead_code)] IoUring),
+    Aio(#[allow(dead_code)] Aio),
+    Elsewhere,
+}
+
+fn make_known(by: By, fd: RawFd) -> Known {
     match by {
-        By::IoUring => return Some(Mapped::ring_with(fd)),
+        By::IoUring => {
+            let mut ring = IoUring::new();
+            ring.register(fd);
+            ring.close();
+            return Known::Ring(ring);
+        }
+        By::Aio => {
+            let aio = Aio::new();
+            aio.poll(fd).expect("poll by aio");
+            return Known::Aio(aio);
+        }
         By::Socket => {
             let (from, to) = UnixStream::pair().expect("socket pair");
             for fd in [from.as_raw_fd(), to.as_raw_fd(), fd] {
@@ -185,7 +158,7 @@ fn make_known(by: By, fd: RawFd) -> Option<Mapped> {
             unsafe { libc::close(polls[0]) };
         }
     }
-    None
+    Known::Elsewhere
 }
 
 /// How many open files the module has.

@@ -2,6 +2,7 @@
 
 //! Tests of a vhost-net node, whichever module is behind it.
 
+mod aio;
 mod budget;
 mod changes;
 mod cycles;

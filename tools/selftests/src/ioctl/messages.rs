@@ -3,14 +3,18 @@
 //! The messages of the IOTLB: what read, write and poll say where there is none.
 
 use crate::{
-    ensure_eq,
+    aio::{Aio, IoUring},
+    child::Child,
+    ensure, ensure_eq,
     tap::{Outcome, Suite},
     vhost::*,
 };
-use std::os::fd::AsRawFd;
+use std::{mem::zeroed, os::fd::AsRawFd, ptr::null_mut};
 
 pub fn run(suite: &mut Suite, path: &str) {
     suite.case("read, write and poll without an IOTLB", || without(path));
+    suite.case("a read that waits ends with a signal", || signalled(path));
+    suite.case("io_uring and aio wait for a message", || asked(path));
 }
 
 fn without(path: &str) -> Outcome {
@@ -55,5 +59,72 @@ fn without(path: &str) -> Outcome {
     };
     // SAFETY: One entry.
     ensure_eq!(unsafe { libc::poll(&mut poll, 1, 0) }, 0, "events");
+    Ok(())
+}
+
+extern "C" fn handled(_: libc::c_int) {}
+
+/// The signal comes when the read has begun and has looked at nothing yet: where a debugger is told
+/// of it.
+fn signalled(path: &str) -> Outcome {
+    let dev = Vhost::open(path);
+    let fd = dev.as_raw_fd();
+    let reader = Child::new(|| {
+        // SAFETY: A handler that does nothing, and a stop until the parent is ready.
+        unsafe {
+            let mut action: libc::sigaction = zeroed();
+            action.sa_sigaction = handled as extern "C" fn(libc::c_int) as usize;
+            libc::sigaction(libc::SIGUSR1, &action, null_mut());
+            libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
+            libc::raise(libc::SIGSTOP);
+        }
+        let mut buf = [0u8; 72];
+        // SAFETY: Room for a message.
+        match unsafe { libc::read(fd, buf.as_mut_ptr().cast(), buf.len()) } {
+            -1 => Errno::last().0,
+            _ => 0,
+        }
+    });
+    let pid = reader.pid();
+    let (read, fd) = (libc::SYS_read as u64, fd as u64);
+    loop {
+        let mut status = 0;
+        // SAFETY: A child of ours, stopped each time, whose registers have room.
+        let regs = unsafe {
+            libc::waitpid(pid, &mut status, 0);
+            ensure!(
+                libc::WIFSTOPPED(status),
+                "the reader has ended: {status:#x}"
+            );
+            let mut regs: libc::user_regs_struct = zeroed();
+            libc::ptrace(libc::PTRACE_GETREGS, pid, 0, &mut regs);
+            regs
+        };
+        let found = (regs.orig_rax, regs.rdi) == (read, fd);
+        // SAFETY: As above.
+        unsafe {
+            if found {
+                libc::kill(pid, libc::SIGUSR1);
+                break;
+            }
+            libc::ptrace(libc::PTRACE_SYSCALL, pid, 0, 0);
+        }
+    }
+    // SAFETY: As above; from then on the signal is handled by the reader.
+    unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, 0) };
+    ensure_eq!(reader.wait().code(), Some(libc::EINTR), "the read");
+    Ok(())
+}
+
+fn asked(path: &str) -> Outcome {
+    let dev = Vhost::open(path);
+    let ring = IoUring::new();
+    ensure_eq!(
+        ring.poll(dev.as_raw_fd()),
+        None,
+        "how a poll by io_uring ends"
+    );
+    let aio = Aio::new();
+    ensure_eq!(aio.poll(dev.as_raw_fd()), Ok(()), "a poll by aio");
     Ok(())
 }

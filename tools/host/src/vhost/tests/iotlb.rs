@@ -27,10 +27,13 @@ fn msg(version: u32, size: u64, kind: u8) -> [u8; 72] {
 
 #[test]
 fn reads() {
-    assert_eq!(iotlb::read(71, true), Ok(0));
-    assert_eq!(iotlb::read(0, false), Ok(0));
-    assert_eq!(iotlb::read(72, true), Err(EAGAIN));
-    assert_eq!(iotlb::read(72, false), Err(EBADFD));
+    for signalled in [false, true] {
+        assert_eq!(iotlb::read(71, true, signalled), Ok(0));
+        assert_eq!(iotlb::read(0, false, signalled), Ok(0));
+        assert_eq!(iotlb::read(72, true, signalled), Err(EAGAIN));
+    }
+    assert_eq!(iotlb::read(72, false, false), Err(EBADFD));
+    assert_eq!(iotlb::read(72, false, true), Err(ERESTARTSYS));
     assert_eq!(iotlb::poll(), 0);
 }
 
