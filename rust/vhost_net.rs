@@ -28,6 +28,7 @@ module! {
     authors: ["The vhost-net-rs developers"],
     description: "Host kernel accelerator for virtio net, in Rust",
     license: "GPL",
+    alias: ["char-major-10-238", "devname:vhost-net"],
 }
 
 #[pin_data]
