@@ -16,6 +16,7 @@
 #include <linux/gfp.h>
 #include <linux/if_tap.h>
 #include <linux/if_tun.h>
+#include <linux/if_vlan.h>
 #include <linux/kcov.h>
 #include <linux/kthread.h>
 #include <linux/miscdevice.h>
@@ -98,6 +99,9 @@ void vnr_sock_queue_lock(struct socket *sock, unsigned long *flags);
 void vnr_sock_queue_unlock(struct socket *sock, unsigned long flags);
 struct sk_buff *vnr_sock_queue_peek(struct socket *sock);
 int vnr_skb_len_with_tag(struct sk_buff *skb);
+bool vnr_skb_vlan_tag_present(struct sk_buff *skb);
+u16 vnr_skb_vlan_proto(struct sk_buff *skb);
+u16 vnr_skb_vlan_tci(struct sk_buff *skb);
 void vnr_ptr_ring_lock(struct ptr_ring *ring);
 void vnr_ptr_ring_unlock(struct ptr_ring *ring);
 int vnr_ptr_ring_consume_batched(struct ptr_ring *ring, void **array, int n);

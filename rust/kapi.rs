@@ -23,6 +23,7 @@ pub(crate) mod socket;
 pub(crate) mod thread;
 pub(crate) mod tun;
 pub(crate) mod uaccess;
+mod vlan;
 pub(crate) mod wait;
 pub(crate) mod work;
 pub(crate) mod worker;

@@ -58,6 +58,21 @@ int vnr_skb_len_with_tag(struct sk_buff *skb)
 	return __skb_array_len_with_tag(skb);
 }
 
+bool vnr_skb_vlan_tag_present(struct sk_buff *skb)
+{
+	return skb_vlan_tag_present(skb);
+}
+
+u16 vnr_skb_vlan_proto(struct sk_buff *skb)
+{
+	return be16_to_cpu(skb->vlan_proto);
+}
+
+u16 vnr_skb_vlan_tci(struct sk_buff *skb)
+{
+	return skb_vlan_tag_get(skb);
+}
+
 void vnr_ptr_ring_lock(struct ptr_ring *ring)
 {
 	spin_lock(&ring->consumer_lock);

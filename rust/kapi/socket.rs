@@ -34,6 +34,7 @@ use super::{
         IoVec, //
     },
     mm::InMm,
+    vlan::Tag,
     wait::{
         check_files,
         Pollable, //
@@ -288,22 +289,25 @@ impl Socket {
     }
 
     /// The length of the packet that waits first in the socket's own queue, with the VLAN tag
-    /// that is held beside it.
-    pub(super) fn first_queued(&self) -> Option<usize> {
+    /// that is held beside it, and that tag.
+    pub(super) fn first_queued(&self) -> Option<(usize, Option<Tag>)> {
         let mut flags = 0;
+        let (mut len, mut tag) = (0, None);
         // SAFETY: Valid by the invariant; the packet is only looked at while its queue is locked.
-        let len = unsafe {
+        unsafe {
             ffi::vnr_sock_queue_lock(self.sock.as_ptr(), &mut flags);
             let skb = ffi::vnr_sock_queue_peek(self.sock.as_ptr());
-            let len = if skb.is_null() {
-                0
-            } else {
-                ffi::vnr_skb_len_with_tag(skb)
-            };
+            if !skb.is_null() {
+                len = ffi::vnr_skb_len_with_tag(skb);
+                if ffi::vnr_skb_vlan_tag_present(skb) {
+                    let proto = ffi::vnr_skb_vlan_proto(skb);
+                    tag = Some(Tag::new(proto, ffi::vnr_skb_vlan_tci(skb)));
+                }
+            }
             ffi::vnr_sock_queue_unlock(self.sock.as_ptr(), flags);
-            len
-        };
-        usize::try_from(len).ok().filter(|&len| len > 0)
+        }
+        let len = usize::try_from(len).ok().filter(|&len| len > 0)?;
+        Some((len, tag))
     }
 }
 

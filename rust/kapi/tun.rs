@@ -24,7 +24,11 @@ use super::{
     ffi,
     iov::IoVec,
     mm::InMm,
-    socket::Socket, //
+    socket::Socket,
+    vlan::{
+        self,
+        Tag, //
+    },
 };
 
 /// How many packets are taken from a ring at once.
@@ -41,6 +45,9 @@ pub(crate) struct Receiver {
     entries: KBox<[*mut c_void; RING_BATCH]>,
     head: usize,
     tail: usize,
+    /// The packet that was last seen in the socket's own queue, if its tag is held beside it: its
+    /// length with that.
+    tagged: Option<(usize, Tag)>,
 }
 
 // SAFETY: Ring entries may be freed and given back on any thread; the rest is `Send`.
@@ -59,6 +66,7 @@ impl Receiver {
             entries: KBox::new([null_mut(); RING_BATCH], GFP_KERNEL)?,
             head: 0,
             tail: 0,
+            tagged: None,
         })
     }
 
@@ -68,7 +76,9 @@ impl Receiver {
     pub(crate) fn peek(&mut self) -> Option<usize> {
         if self.head == self.tail {
             let Some(ring) = self.sock.ring() else {
-                return self.sock.first_queued();
+                let (len, tag) = self.sock.first_queued()?;
+                self.tagged = tag.map(|tag| (len, tag));
+                return Some(len);
             };
             self.refill(ring);
         }
@@ -96,18 +106,41 @@ impl Receiver {
     #[inline]
     pub(crate) fn receive(
         &mut self,
-        _mm: &InMm<'_>,
+        mm: &InMm<'_>,
         segs: &[IoVec],
         skip: usize,
         len: usize,
     ) -> Result<usize> {
         let entry = self.pop();
-        // SAFETY: Null, or an entry of this socket's ring that we owned and have given up.
+        if entry.is_null() {
+            return self.receive_queued(mm, segs, skip, len);
+        }
+        // SAFETY: An entry of this socket's ring that we owned and have given up.
         unsafe { self.sock.receive(segs, skip, len, entry) }
+    }
+
+    /// The same out of the socket's own queue.
+    #[inline(never)]
+    fn receive_queued(
+        &mut self,
+        mm: &InMm<'_>,
+        segs: &[IoVec],
+        skip: usize,
+        len: usize,
+    ) -> Result<usize> {
+        match self.tagged.take() {
+            Some((frame, tag)) => {
+                let hlen = len.saturating_sub(frame);
+                vlan::receive(&self.sock, mm, segs, skip, len, hlen, tag)
+            }
+            // SAFETY: No entry is passed.
+            None => unsafe { self.sock.receive(segs, skip, len, null_mut()) },
+        }
     }
 
     /// Loses the packet that [`Self::peek`] has seen.
     pub(crate) fn discard(&mut self) {
+        self.tagged = None;
         let entry = self.pop();
         if entry.is_null() {
             // SAFETY: No entry is passed. What is left of the packet is truncated.

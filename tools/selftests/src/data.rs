@@ -45,6 +45,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("plain sendmsg, with a limited send buffer", || {
         limited_sndbuf(path)
     });
+    crate::vlan::run(suite, path);
     suite.case("a kernel thread serves as a task does", || kthread(path));
     crate::slots::run(suite, path);
     crate::interrupts::run(suite, path);

@@ -26,6 +26,7 @@ mod slots;
 mod storm;
 mod told;
 mod travel;
+mod vlan;
 mod waits;
 
 use clap::{Parser, ValueEnum};

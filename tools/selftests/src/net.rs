@@ -13,6 +13,9 @@ use std::{
 /// An Ethernet type for experiments, so that nothing else is taken for ours.
 pub const ETH_TYPE: u16 = 0x88b5;
 
+/// Any of them, before the kernel has done anything with a frame.
+pub const ETH_ALL: u16 = libc::ETH_P_ALL as u16;
+
 const TUNSETIFF: u64 = 0x4004_54ca;
 const TUNSETOFFLOAD: u64 = 0x4004_54d0;
 pub const TUNSETSNDBUF: u64 = 0x4004_54d4;
@@ -153,27 +156,27 @@ impl Wire {
         if hdr {
             wire.option(SOL_PACKET, PACKET_VNET_HDR, 1);
         }
+        // What carries segments must look like what it is.
+        wire.hear(tap, if hdr { ETH_ALL } else { ETH_TYPE });
+        wire
+    }
+
+    /// Hears frames of that type alone, on the interface of a tap.
+    pub fn hear(&self, tap: &Tap, eth_type: u16) {
         // SAFETY: All zero is a valid address.
         let mut addr: libc::sockaddr_ll = unsafe { zeroed() };
         addr.sll_family = libc::AF_PACKET as u16;
-        // What carries segments must look like what it is.
-        addr.sll_protocol = if hdr {
-            libc::ETH_P_ALL as u16
-        } else {
-            ETH_TYPE
-        }
-        .to_be();
+        addr.sll_protocol = eth_type.to_be();
         addr.sll_ifindex = tap.index();
         // SAFETY: An address of that length.
         let ret = unsafe {
             libc::bind(
-                fd,
+                self.as_raw_fd(),
                 std::ptr::from_ref(&addr).cast(),
                 size_of::<libc::sockaddr_ll>() as u32,
             )
         };
         assert!(ret == 0, "bind: {:?}", Errno::last());
-        wire
     }
 
     pub fn option<T>(&self, level: i32, name: i32, value: T) {
