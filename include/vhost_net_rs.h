@@ -56,6 +56,7 @@ enum {
 	VNR_TUN_MSG_UBUF = TUN_MSG_UBUF,
 	VNR_TUN_MSG_PTR = TUN_MSG_PTR,
 	VNR_TUN_XDP_FLAG = TUN_XDP_FLAG,
+	VNR_TUNGETFILTER = TUNGETFILTER,
 	VNR_AF_PACKET = AF_PACKET,
 	VNR_SOCK_RAW = SOCK_RAW,
 	VNR_MSG_DONTWAIT = MSG_DONTWAIT,
@@ -74,6 +75,7 @@ extern char vnr_node[VNR_NODE_LEN];
 extern ushort vnr_max_mem_regions;
 
 /* rust/helpers/file.c */
+long vnr_file_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 __poll_t vnr_vfs_poll(struct file *file, struct poll_table_struct *pt);
 void vnr_init_waitqueue_func_entry(struct wait_queue_entry *entry,
 				   wait_queue_func_t func);

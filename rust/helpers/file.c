@@ -2,6 +2,11 @@
 
 #include "vhost_net_rs.h"
 
+long vnr_file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	return file->f_op->unlocked_ioctl(file, cmd, arg);
+}
+
 __poll_t vnr_vfs_poll(struct file *file, struct poll_table_struct *pt)
 {
 	return vfs_poll(file, pt);

@@ -56,6 +56,8 @@ const _: () = assert!(align_of::<IoVec>() == align_of::<ffi::iovec>());
 pub(super) enum Kind {
     Packet,
     Tun,
+    /// A tun whose packets have no Ethernet header (`IFF_TUN`).
+    Layer3,
     Tap,
 }
 
@@ -122,7 +124,8 @@ impl Socket {
         }
         // SAFETY: The file is valid.
         if let Ok(sock) = from_err_ptr(unsafe { ffi::tun_get_socket(raw) }) {
-            return NonNull::new(sock).map(|s| (s, Kind::Tun)).ok_or(ENOTSOCK);
+            let kind = Self::tun_kind(file);
+            return NonNull::new(sock).map(|s| (s, kind)).ok_or(ENOTSOCK);
         }
         // SAFETY: The file is valid.
         if let Ok(sock) = from_err_ptr(unsafe { ffi::tap_get_socket(raw) }) {
@@ -131,12 +134,26 @@ impl Socket {
         Err(ENOTSOCK)
     }
 
+    /// Of which kind a tun is. No call within the kernel tells; but asked for the filter of its
+    /// frames, to be written where nothing can be, it says at layer 3 that it has none, and
+    /// otherwise that nothing can be written there. Sleeps, and takes `rtnl_mutex`.
+    fn tun_kind(file: &LocalFile) -> Kind {
+        // SAFETY: The file is a tun's and valid; the address is not one of user space.
+        let ret = unsafe { ffi::vnr_file_ioctl(file.as_ptr(), ffi::VNR_TUNGETFILTER, usize::MAX) };
+        // CAST: An errno.
+        if ret as i32 == EINVAL.to_errno() {
+            Kind::Layer3
+        } else {
+            Kind::Tun
+        }
+    }
+
     fn find_ring(file: &File, kind: Kind) -> Option<NonNull<ffi::ptr_ring>> {
         let raw = file.as_ptr();
         let ring = match kind {
             Kind::Packet => return None,
             // SAFETY: The file is valid.
-            Kind::Tun => unsafe { ffi::tun_get_tx_ring(raw) },
+            Kind::Tun | Kind::Layer3 => unsafe { ffi::tun_get_tx_ring(raw) },
             // SAFETY: The file is valid.
             Kind::Tap => unsafe { ffi::tap_get_ptr_ring(raw) },
         };
@@ -149,11 +166,12 @@ impl Socket {
     }
 
     /// Whether packets may be sent in batches: a tun or tap queue without a limit on what is
-    /// under way, so that no send ever has to wait.
+    /// under way, so that no send ever has to wait. What comes to a tun in a batch is taken for an
+    /// Ethernet frame, also at layer 3.
     pub(crate) fn takes_batches(&self) -> bool {
         // SAFETY: Valid by the invariant.
         let sndbuf = unsafe { ffi::vnr_sock_sndbuf(self.sock.as_ptr()) };
-        self.kind != Kind::Packet && sndbuf == i32::MAX
+        matches!(self.kind, Kind::Tun | Kind::Tap) && sndbuf == i32::MAX
     }
 
     /// Whether packets may be sent from pages of ours, see [`super::large`].

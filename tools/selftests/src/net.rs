@@ -20,6 +20,7 @@ const TUNSETIFF: u64 = 0x4004_54ca;
 const TUNSETOFFLOAD: u64 = 0x4004_54d0;
 pub const TUNSETSNDBUF: u64 = 0x4004_54d4;
 pub const TUNSETVNETHDRSZ: u64 = 0x4004_54d8;
+const IFF_TUN: i16 = 1;
 const IFF_TAP: i16 = 2;
 const IFF_NO_PI: i16 = 0x1000;
 const IFF_VNET_HDR: i16 = 0x4000;
@@ -58,6 +59,15 @@ fn ifreq(name: &str) -> libc::ifreq {
 impl Tap {
     /// A tap whose frames have a header of `hdr` bytes, or none.
     pub fn new(hdr: usize) -> Self {
+        Self::of_kind(IFF_TAP, hdr)
+    }
+
+    /// The same for packets without an Ethernet header.
+    pub fn layer3(hdr: usize) -> Self {
+        Self::of_kind(IFF_TUN, hdr)
+    }
+
+    fn of_kind(kind: i16, hdr: usize) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // Of this process, which may have been forked.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -70,7 +80,7 @@ impl Tap {
         let raw = fd.as_raw_fd();
         let mut request = ifreq(&name);
         let hdr_flag = if hdr > 0 { IFF_VNET_HDR } else { 0 };
-        request.ifr_ifru.ifru_flags = IFF_TAP | IFF_NO_PI | hdr_flag;
+        request.ifr_ifru.ifru_flags = kind | IFF_NO_PI | hdr_flag;
         ioctl(raw, TUNSETIFF, &mut request);
         if hdr > 0 {
             ioctl(raw, TUNSETVNETHDRSZ, &mut (hdr as i32));

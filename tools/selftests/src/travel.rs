@@ -8,7 +8,7 @@ use crate::{
     ensure, ensure_eq,
     guest::{Memory, GPA},
     lifecycle::no_worker_left,
-    net::{frame, Tap, Wire},
+    net::{frame, Tap, Wire, ETH_ALL},
     setup::{Net, Options, BUFFERS},
     tap::{Outcome, Suite},
     vhost::*,
@@ -28,6 +28,11 @@ pub fn run(suite: &mut Suite, path: &str) {
     });
     suite.case("the rings move 200 times between packets", || moving(path));
     suite.case("a packet socket as the backend", || packet_socket(path));
+    suite.case_c_fails(
+        "a tun of layer 3 as the backend",
+        "what is sent is taken for an Ethernet frame",
+        || layer3(path),
+    );
     suite.case("a call eventfd at its maximum", || full_call(path));
 }
 
@@ -180,6 +185,38 @@ fn packet_socket(path: &str) -> Outcome {
         net.dev
             .set_backend(queue, -1)
             .map_err(|e| format!("{e:?}"))?;
+    }
+    Ok(())
+}
+
+/// Packets without an Ethernet header, both ways.
+fn layer3(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::prepare(Vhost::open(path), &mem, Options::new(F_VERSION_1), false);
+    net.tap = Tap::layer3(12);
+    net.wire = Wire::new(&net.tap, false);
+    net.wire.hear(&net.tap, ETH_ALL);
+    net.attach();
+    for len in [60, 200, 1000, 1480] {
+        // An IPv4 packet, of a protocol that nobody here has.
+        let mut packet = frame(len as u32, len);
+        packet[..20].fill(0);
+        packet[0] = 0x45;
+        packet[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+        packet[8..10].copy_from_slice(&[64, 253]);
+        packet[12..20].copy_from_slice(&[10, 99, 0, 1, 10, 99, 0, 2]);
+        net.tx(BUFFERS, &packet);
+        net.ring(TX).wait_used().ok_or("no used entry for TX")?;
+        let got = net.wire.recv(2000).ok_or("what was sent did not arrive")?;
+        ensure!(got == packet, "what was sent arrived changed");
+        net.rx_post(&[&[(BUFFERS + 0x1000, 2048, 0)]]);
+        net.wire.send(&packet).map_err(|e| format!("send: {e:?}"))?;
+        let (_, used) = net.ring(RX).wait_used().ok_or("no used entry for RX")?;
+        ensure_eq!(used as usize, 12 + len, "used length");
+        ensure!(
+            mem.read(BUFFERS + 0x1000 + 12, len) == packet,
+            "what was received changed"
+        );
     }
     Ok(())
 }
