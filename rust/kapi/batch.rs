@@ -224,7 +224,7 @@ impl<'a> Filling<'a> {
             num: self.batch.len as u16,
             ptr: self.batch.frames.as_mut_ptr().cast(),
         };
-        let mut msg = super::socket::control_message(
+        let mut msg = super::socket::message(
             (&raw mut ctl).cast(),
             core::mem::size_of::<ffi::tun_msg_ctl>(),
         );

@@ -376,24 +376,15 @@ fn one_run(iter: &mut ffi::iov_iter, direction: u32, addr: usize, len: usize) {
     run.count = len;
 }
 
-/// A message that does not wait, still without data. `control` is what `msg_control` points to.
+/// A message that does not wait, without data: its iterator is one of no bytes. `control` is what
+/// `msg_control` points to.
 #[inline]
-fn message(control: *mut c_void, len: usize) -> ffi::msghdr {
+pub(super) fn message(control: *mut c_void, len: usize) -> ffi::msghdr {
     // `Default` of `bindings` is a function call and a copy for each packet.
     // SAFETY: Integers, raw pointers and functions that may be missing: zeroes are valid for all.
     let mut msg: ffi::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
     msg.msg_flags = ffi::VNR_MSG_DONTWAIT;
     msg.msg_controllen = len;
     msg.__bindgen_anon_1.msg_control = control;
-    msg
-}
-
-/// A message that carries nothing but what `msg_control` points to.
-pub(super) fn control_message(control: *mut c_void, len: usize) -> ffi::msghdr {
-    let mut msg = message(control, len);
-    // SAFETY: No bytes in no segments.
-    unsafe {
-        ffi::iov_iter_init(&mut msg.msg_iter, ITER_SOURCE, core::ptr::null(), 0, 0);
-    }
     msg
 }

@@ -189,19 +189,12 @@ impl Ahead {
         head: u16,
     ) -> Result<Desc, Fault> {
         let run = self.run(layout, at, head);
-        // Should this fail, then a part of it may still be readable.
-        self.read_run(mem, layout, at, &run)
-            .and_then(|()| self.known(at, head).ok_or(MemFault))
-            .or_else(|MemFault| {
-                let one = Run {
-                    heads: 1,
-                    first: head,
-                    count: 1,
-                };
-                self.read_run(mem, layout, at, &one)?;
-                self.known(at, head).ok_or(MemFault)
-            })
-            .map_err(|MemFault| Fault::DescUnreadable)
+        if self.read_run(mem, layout, at, &run).is_err() {
+            // A part of it may still be readable.
+            self.read_run(mem, layout, at, &Run::one(head))
+                .map_err(|MemFault| Fault::DescUnreadable)?;
+        }
+        self.known(at, head).ok_or(Fault::DescUnreadable)
     }
 
     /// Reads the descriptors of the chains from position `at` on.
@@ -239,6 +232,9 @@ impl Ahead {
         let behind = usize::from(at.wrapping_sub(self.from).wrapping_add(1));
         let behind = heads.and_then(|heads| heads.get(behind..)).unwrap_or(&[]);
         let each = self.chain_len;
+        if behind.is_empty() && each == 1 {
+            return Run::one(head);
+        }
         let step = match behind.first() {
             Some(&next) if next == head.wrapping_add(each) => each,
             _ => each.wrapping_neg(),
@@ -270,4 +266,15 @@ struct Run {
     first: u16,
     /// How many descriptors.
     count: u16,
+}
+
+impl Run {
+    /// The first descriptor of a chain, and nothing else.
+    const fn one(head: u16) -> Self {
+        Self {
+            heads: 1,
+            first: head,
+            count: 1,
+        }
+    }
 }
