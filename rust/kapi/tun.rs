@@ -72,7 +72,7 @@ impl Receiver {
 
     /// The length of the packet that is next, without any virtio header but with its VLAN tag;
     /// `None` when there is none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek(&mut self) -> Option<usize> {
         if self.head == self.tail {
             let Some(ring) = self.sock.ring() else {
@@ -103,7 +103,7 @@ impl Receiver {
     /// # Errors
     ///
     /// Those of the socket.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn receive(
         &mut self,
         mm: &InMm<'_>,
@@ -152,6 +152,7 @@ impl Receiver {
     }
 
     /// Gives up the ownership of the first entry; null when there is none.
+    #[inline(always)]
     fn pop(&mut self) -> *mut c_void {
         match self.entries.get(self.head..self.tail) {
             Some([entry, ..]) => {
@@ -164,6 +165,7 @@ impl Receiver {
     }
 
     /// Takes a batch out of the ring; only when all that was taken is used up.
+    #[inline(never)]
     fn refill(&mut self, ring: NonNull<ffi::ptr_ring>) {
         let file = self.sock.file().as_ptr();
         // SAFETY: The ring lives as long as the socket, which we hold. It is consumed under its
