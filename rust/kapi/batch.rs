@@ -88,7 +88,12 @@ impl TxBatch {
         })
     }
 
-    /// Gives back the memory that no packet is in.
+    /// Whether there are pages for packets to come.
+    pub(crate) fn holds_pages(&self) -> bool {
+        !self.pages.is_empty()
+    }
+
+    /// Gives them back.
     pub(crate) fn give_back(&mut self) {
         self.pages.give_back();
     }

@@ -139,6 +139,11 @@ impl LargePages {
         Ok(Some(vec))
     }
 
+    /// Whether there are pages for packets to come.
+    pub(crate) fn holds_pages(&self) -> bool {
+        !self.pages.is_empty()
+    }
+
     /// Gives all pages back, to who still uses them or to the kernel.
     pub(crate) fn give_back(&mut self) {
         self.pages = KVec::new();

@@ -357,6 +357,11 @@ impl Pages {
         }
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
     /// Gives all pages back, to who still uses them or to the kernel.
     pub(super) fn give_back(&mut self) {
         self.pages = KVec::new();

@@ -56,7 +56,21 @@ impl Endpoint for Side {
     fn detach(&mut self) {
         match self {
             Self::Rx(rx) => rx.detach(),
-            Self::Tx(tx) => tx.detach(),
+            Self::Tx(tx) => tx.give_back(),
+        }
+    }
+
+    fn holds_memory(&self) -> bool {
+        match self {
+            Self::Rx(_) => false,
+            Self::Tx(tx) => tx.holds_memory(),
+        }
+    }
+
+    fn give_back(&mut self) {
+        match self {
+            Self::Rx(_) => {}
+            Self::Tx(tx) => tx.give_back(),
         }
     }
 

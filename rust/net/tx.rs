@@ -106,8 +106,13 @@ impl Tx {
         self.sender.retries = 0;
     }
 
-    /// Gives back all memory.
-    pub(super) fn detach(&mut self) {
+    /// Whether there are pages for packets to come.
+    pub(super) fn holds_memory(&self) -> bool {
+        self.batch.holds_pages() || self.sender.large.holds_pages()
+    }
+
+    /// Gives them back.
+    pub(super) fn give_back(&mut self) {
         self.batch.give_back();
         self.sender.large.give_back();
     }

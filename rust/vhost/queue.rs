@@ -81,6 +81,12 @@ pub(crate) trait Endpoint: Send + Unpin + Sized + 'static {
     /// Gives back what it holds of the backend.
     fn detach(&mut self);
 
+    /// Whether it holds memory that it could do without while there is nothing to move.
+    fn holds_memory(&self) -> bool;
+
+    /// Gives that back.
+    fn give_back(&mut self);
+
     /// Moves data until one side has nothing more, or it has had its share.
     fn serve(&mut self, backend: &Self::Backend, session: &mut Session<'_>) -> Next;
 }
@@ -176,7 +182,10 @@ impl<E: Endpoint> Queue<E> {
         let file = backend.file().clone();
         let interest = state.endpoint.interest();
         let mut file = FilePoll::new(file, interest, worker.clone(), work.clone())?;
-        let delay = Delay::new(worker.clone(), work.clone())?;
+        let delays = [
+            Delay::new(worker.clone(), work.clone())?,
+            Delay::new(worker.clone(), work.clone())?,
+        ];
         state
             .ring
             .attach(&UserMem::new(mm))
@@ -186,7 +195,7 @@ impl<E: Endpoint> Queue<E> {
         state.endpoint.attach(&backend)?;
         let retired = work.backend.swap(Some(boxed));
         file.queue();
-        state.wakers = Some(Wakers::new(file, delay));
+        state.wakers = Some(Wakers::new(file, delays));
         Ok(Attachment::Changed(retired))
     }
 

@@ -91,6 +91,8 @@ pub(crate) struct Session<'q> {
     err: Option<&'q EventFd>,
     stats: &'q QueueStats,
     budget: Budget,
+    /// Whether the guest has been asked for kicks in this run.
+    asked: bool,
 }
 
 impl<'q> Session<'q> {
@@ -110,6 +112,7 @@ impl<'q> Session<'q> {
             err,
             stats,
             budget: Budget::new(),
+            asked: false,
         }
     }
 
@@ -187,6 +190,11 @@ impl<'q> Session<'q> {
     /// Has the next buffer read ahead.
     #[inline(never)]
     fn look(&mut self) -> Result<(), Next> {
+        // Who has made one buffer available most likely waits for what comes of it, and it is
+        // looked again when kicks are asked for.
+        if !self.asked && self.budget.packets() == 1 && self.vq.is_drained() {
+            return Err(Next::Guest);
+        }
         match self.vq.look() {
             Ok(true) => Ok(()),
             Ok(false) => Err(Next::Guest),
@@ -295,6 +303,7 @@ impl<'q> Session<'q> {
 
     /// Asks the guest for kicks; true when there is something already, for which none may come.
     pub(super) fn enable_notify(&mut self) -> bool {
+        self.asked = true;
         match self.vq.enable_notify() {
             Ok(more) => more,
             Err(MemFault) => {

@@ -165,7 +165,7 @@ impl<E: Endpoint> State<E> {
         let (Some(table), Some(buffers)) = (self.table.as_ref(), self.buffers.as_mut()) else {
             return Outcome::Done;
         };
-        if self.ring.layout().is_unset() {
+        if self.ring.is_unset() {
             return Outcome::Done;
         }
         let Some(wakers) = self.wakers.as_mut() else {
@@ -175,6 +175,9 @@ impl<E: Endpoint> State<E> {
             return Outcome::Done;
         }
         wakers.begin();
+        if wakers.was_idle() {
+            self.endpoint.give_back();
+        }
         stats.run();
         let vq = Virtqueue::new(
             UserMem::new(mm),
@@ -199,6 +202,9 @@ impl<E: Endpoint> State<E> {
                 wakers.end(moved);
                 return Outcome::Again;
             }
+        }
+        if !wakers.is_watched() && self.endpoint.holds_memory() {
+            wakers.watch();
         }
         Outcome::Done
     }

@@ -30,6 +30,9 @@ use crate::{
 /// milliseconds.
 const SHIFT_MAX: u32 = 7;
 
+/// How long a queue has nothing to do before its memory is given back.
+const IDLE: Delta = Delta::from_secs(2);
+
 /// See the [module's documentation](self).
 pub(super) struct Wakers<E: Endpoint> {
     /// Waits for the backend's file.
@@ -37,6 +40,10 @@ pub(super) struct Wakers<E: Endpoint> {
     delay: Delay<Queue<E>>,
     /// Whether nothing else is to wake the queue before the delay has passed.
     holds: bool,
+    /// Wakes a queue that has been idle, or has not: once for each [`IDLE`].
+    idle: Delay<Queue<E>>,
+    /// Whether there was no run since that was started. `None` while it is not.
+    quiet: Option<bool>,
     /// How often in a row the backend was ready and the run came to nothing.
     vain: u32,
     /// Whether the last run was a long one.
@@ -45,11 +52,13 @@ pub(super) struct Wakers<E: Endpoint> {
 
 impl<E: Endpoint> Wakers<E> {
     /// Those of a queue that has just been attached.
-    pub(super) fn new(file: Poll<E>, delay: Delay<Queue<E>>) -> Self {
+    pub(super) fn new(file: Poll<E>, [delay, idle]: [Delay<Queue<E>>; 2]) -> Self {
         Self {
             file,
             delay,
             holds: false,
+            idle,
+            quiet: None,
             vain: 0,
             busy: false,
         }
@@ -71,6 +80,36 @@ impl<E: Endpoint> Wakers<E> {
         if self.busy || !self.file.is_for_reading() {
             self.file.as_mut().stop();
         }
+    }
+
+    /// Whether the queue has been idle for so long that its memory is to be given back. For the
+    /// beginning of a run.
+    #[inline]
+    pub(super) fn was_idle(&mut self) -> bool {
+        match self.quiet {
+            Some(quiet) if !self.idle.is_waiting() => {
+                self.quiet = None;
+                quiet
+            }
+            Some(_) => {
+                self.quiet = Some(false);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Whether it will be found out that the queue is idle.
+    #[inline]
+    pub(super) fn is_watched(&self) -> bool {
+        self.quiet.is_some()
+    }
+
+    /// Has that found out: the queue holds memory.
+    #[cold]
+    pub(super) fn watch(&mut self) {
+        self.quiet = Some(true);
+        self.idle.start(IDLE);
     }
 
     /// The run is over, in which `moved` packets went through or were lost, and waits for somebody

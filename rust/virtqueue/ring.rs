@@ -56,6 +56,12 @@ impl Ring {
         self.layout
     }
 
+    /// Whether it is nowhere.
+    #[inline]
+    pub(crate) fn is_unset(&self) -> bool {
+        self.layout.is_unset()
+    }
+
     /// Moves it. The guest's entries are read anew.
     pub(crate) fn set_layout(&mut self, layout: Layout) {
         self.layout = layout;

@@ -81,6 +81,12 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
         Ok(self.ring.next(&self.mem)?.is_some())
     }
 
+    /// Whether all buffers are taken that the guest has been seen to have.
+    #[inline]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.ring.is_drained()
+    }
+
     /// Takes the next buffer, or `None` when there is none.
     ///
     /// # Errors
