@@ -164,26 +164,14 @@ impl<'m> Ring<'m> {
     pub fn needs_kick(&self, old: u16) -> bool {
         fence(Ordering::SeqCst);
         if self.event_idx {
-            let event = self.avail_event();
+            let event = self
+                .word(self.used() + 4 + 8 * u64::from(self.size))
+                .load(Ordering::SeqCst);
             let new = self.next_avail;
             new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
         } else {
             self.word(self.used()).load(Ordering::SeqCst) & 1 == 0
         }
-    }
-
-    /// Whether it wants one for what is published next.
-    pub fn asks_for_kicks(&self) -> bool {
-        if self.event_idx {
-            self.avail_event() == self.next_avail
-        } else {
-            self.needs_kick(self.next_avail)
-        }
-    }
-
-    fn avail_event(&self) -> u16 {
-        self.word(self.used() + 4 + 8 * u64::from(self.size))
-            .load(Ordering::SeqCst)
     }
 
     /// Asks for no interrupt, or for one with the next used entry.

@@ -33,6 +33,7 @@ const PACKET_VNET_HDR: i32 = 15;
 pub struct Tap {
     fd: OwnedFd,
     pub name: String,
+    flags: i16,
 }
 
 impl AsRawFd for Tap {
@@ -77,10 +78,18 @@ impl Tap {
         assert!(fd >= 0, "/dev/net/tun: {:?}", Errno::last());
         // SAFETY: Just opened.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let raw = fd.as_raw_fd();
-        let mut request = ifreq(&name);
         let hdr_flag = if hdr > 0 { IFF_VNET_HDR } else { 0 };
-        request.ifr_ifru.ifru_flags = kind | IFF_NO_PI | hdr_flag;
+        let flags = kind | IFF_NO_PI | hdr_flag;
+        let tap = Self { fd, name, flags };
+        tap.make(hdr);
+        tap
+    }
+
+    /// Makes the interface, which may have been deleted.
+    pub fn make(&self, hdr: usize) {
+        let (raw, name) = (self.as_raw_fd(), &self.name);
+        let mut request = ifreq(name);
+        request.ifr_ifru.ifru_flags = self.flags;
         ioctl(raw, TUNSETIFF, &mut request);
         if hdr > 0 {
             ioctl(raw, TUNSETVNETHDRSZ, &mut (hdr as i32));
@@ -89,9 +98,7 @@ impl Tap {
             assert!(ret >= 0, "TUNSETOFFLOAD: {:?}", Errno::last());
         }
         let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
-        let tap = Self { fd, name };
-        tap.set_up(true);
-        tap
+        self.set_up(true);
     }
 
     pub fn set_up(&self, up: bool) {
