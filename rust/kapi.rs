@@ -8,6 +8,7 @@
 pub(crate) mod batch;
 pub(crate) mod chardev;
 pub(crate) mod delay;
+mod domain;
 pub(crate) mod eventfd;
 mod ffi;
 pub(crate) mod iov;

@@ -23,11 +23,15 @@ use kernel::sync::atomic::{
     Atomic, //
 };
 
-use super::worker::Context;
+/// A class of nodes, those of one kind of list.
+pub(super) trait Class {
+    /// What a node is run with.
+    type Context<'a>;
+}
 
 /// What is done with a node that leaves the list: with a context it is run, without one it is
 /// only given back.
-pub(super) type Consume = unsafe fn(NonNull<Link>, Option<&Context<'_>>);
+pub(super) type Consume<C> = unsafe fn(NonNull<Link<C>>, Option<&<C as Class>::Context<'_>>);
 
 /// A node, embedded as the first field of what is queued.
 ///
@@ -36,14 +40,14 @@ pub(super) type Consume = unsafe fn(NonNull<Link>, Option<&Context<'_>>);
 /// `next` is accessed only by whoever owns the node: the pusher until the push has succeeded, the
 /// one who took the list afterwards.
 #[repr(C)]
-pub(super) struct Link {
-    next: UnsafeCell<*mut Link>,
-    consume: Consume,
+pub(super) struct Link<C: Class> {
+    next: UnsafeCell<*mut Link<C>>,
+    consume: Consume<C>,
 }
 
-impl Link {
+impl<C: Class> Link<C> {
     /// A node in no list.
-    pub(super) const fn new(consume: Consume) -> Self {
+    pub(super) const fn new(consume: Consume<C>) -> Self {
         Self {
             next: UnsafeCell::new(null_mut()),
             consume,
@@ -52,18 +56,20 @@ impl Link {
 }
 
 /// The address that stands for "closed"; never dereferenced, and no node has it.
-const CLOSED: *mut Link = core::ptr::without_provenance_mut(1);
+const fn closed<C: Class>() -> *mut Link<C> {
+    core::ptr::without_provenance_mut(1)
+}
 
 /// The list.
 ///
 /// # Invariants
 ///
-/// `head` is null, [`CLOSED`], or the first of a chain of nodes that this list owns.
-pub(super) struct Links {
-    head: Atomic<*mut Link>,
+/// `head` is null, [`closed`], or the first of a chain of nodes that this list owns.
+pub(super) struct Links<C: Class> {
+    head: Atomic<*mut Link<C>>,
 }
 
-impl Links {
+impl<C: Class> Links<C> {
     /// An empty, open list.
     pub(super) const fn new() -> Self {
         // INVARIANT: Null is an allowed value.
@@ -80,10 +86,10 @@ impl Links {
     ///
     /// The caller owns `link`, which is valid until it has been consumed, and gives it up when
     /// this returns true.
-    pub(super) unsafe fn push(&self, link: NonNull<Link>) -> bool {
+    pub(super) unsafe fn push(&self, link: NonNull<Link<C>>) -> bool {
         let mut head = self.head.load(Relaxed);
         loop {
-            if head == CLOSED {
+            if head == closed() {
                 return false;
             }
             // SAFETY: The caller owns the node, so by its invariant `next` is ours to write.
@@ -97,25 +103,25 @@ impl Links {
     }
 
     /// Takes all that is queued, oldest first.
-    pub(super) fn take(&self) -> Chain {
+    pub(super) fn take(&self) -> Detached<C> {
         if self.head.load(Relaxed).is_null() {
-            return Chain(null_mut());
+            return Detached(null_mut());
         }
         self.replace(null_mut())
     }
 
     /// Takes all that is queued and refuses whatever comes later.
-    pub(super) fn close(&self) -> Chain {
-        self.replace(CLOSED)
+    pub(super) fn close(&self) -> Detached<C> {
+        self.replace(closed())
     }
 
-    fn replace(&self, with: *mut Link) -> Chain {
+    fn replace(&self, with: *mut Link<C>) -> Detached<C> {
         let mut from = self.head.load(Relaxed);
         loop {
-            if from == CLOSED {
-                return Chain(null_mut());
+            if from == closed() {
+                return Detached(null_mut());
             }
-            // INVARIANT: Null and `CLOSED` are allowed values; the chain now belongs to us.
+            // INVARIANT: Null and `closed()` are allowed values; the chain now belongs to us.
             match self.head.cmpxchg(from, with, Full) {
                 Ok(_) => break,
                 Err(now) => from = now,
@@ -132,7 +138,7 @@ impl Links {
             }
             first = link.as_ptr();
         }
-        Chain(first)
+        Detached(first)
     }
 }
 
@@ -141,16 +147,16 @@ impl Links {
 /// # Invariants
 ///
 /// Null, or the first of a chain of nodes that this value owns.
-pub(super) struct Chain(*mut Link);
+pub(super) struct Detached<C: Class>(*mut Link<C>);
 
-impl Chain {
+impl<C: Class> Detached<C> {
     /// Whether there is nothing to consume.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_null()
     }
 
     /// Consumes the oldest node; false when there is none.
-    pub(super) fn consume_one(&mut self, ctx: Option<&Context<'_>>) -> bool {
+    pub(super) fn consume_one(&mut self, ctx: Option<&C::Context<'_>>) -> bool {
         let Some(link) = NonNull::new(self.0) else {
             return false;
         };
@@ -165,7 +171,7 @@ impl Chain {
     }
 }
 
-impl Drop for Chain {
+impl<C: Class> Drop for Detached<C> {
     fn drop(&mut self) {
         while self.consume_one(None) {}
     }

@@ -21,59 +21,13 @@ use kernel::{
             },
             Atomic, //
         },
-        Arc,
-        Mutex, //
+        Arc, //
     },
 };
 
-use super::worker::{
-    Context,
-    Worker, //
-};
+use super::work::Context;
 
-/// The workers that a flush waits for.
-#[pin_data]
-pub(crate) struct Domain {
-    #[pin]
-    workers: Mutex<KVec<Arc<Worker>>>,
-}
-
-impl Domain {
-    /// A domain without workers.
-    pub(crate) fn new() -> Result<Arc<Self>> {
-        Arc::pin_init(
-            pin_init!(Self {
-                workers <- kernel::new_mutex!(KVec::new(), "vhost_net_rs::Domain::workers"),
-            }),
-            GFP_KERNEL,
-        )
-    }
-
-    /// Adds a worker, before its thread can run anything.
-    pub(super) fn add(&self, worker: &Arc<Worker>) -> Result {
-        self.workers.lock().push(worker.clone(), GFP_KERNEL)?;
-        Ok(())
-    }
-
-    /// Removes a worker.
-    ///
-    /// # Safety
-    ///
-    /// Its thread runs nothing any more.
-    pub(super) unsafe fn remove(&self, worker: &Arc<Worker>) {
-        self.workers.lock().retain(|w| !Arc::ptr_eq(w, worker));
-    }
-
-    /// Waits until everything that was queued to any worker has run.
-    ///
-    /// Sleeps; process context. Not from a work item, which would wait for itself. What the
-    /// items lock must not be held, and no item starts or stops a thread of the domain.
-    pub(crate) fn flush(&self) {
-        for worker in self.workers.lock().iter() {
-            worker.flush();
-        }
-    }
-}
+pub(crate) use super::worker::Domain;
 
 /// A value that work items read and others replace.
 ///
@@ -104,7 +58,7 @@ impl<T: Send + Sync> Slot<T> {
     /// The value, for as long as the work item runs. `None` when empty, and to a worker of some
     /// other domain, for which nobody would wait.
     pub(crate) fn read<'a>(&'a self, ctx: &'a Context<'_>) -> Option<&'a T> {
-        if !Arc::ptr_eq(ctx.domain(), &self.domain) {
+        if ctx.domain() != self.domain.id() {
             return None;
         }
         // SAFETY: By the invariant the value is freed only after a flush that follows its

@@ -34,7 +34,6 @@ use super::{
         IoVec, //
     },
     mm::InMm,
-    vlan::Tag,
     wait::{
         check_files,
         Pollable, //
@@ -59,6 +58,18 @@ pub(super) enum Kind {
     /// A tun whose packets have no Ethernet header (`IFF_TUN`).
     Layer3,
     Tap,
+}
+
+/// A VLAN tag as it stands in a frame.
+#[derive(Clone, Copy)]
+pub(super) struct VlanTag(pub(super) [u8; ffi::VNR_VLAN_HLEN as usize]);
+
+impl VlanTag {
+    /// With the protocol and the control information of a socket buffer.
+    fn new(proto: u16, tci: u16) -> Self {
+        let ([p0, p1], [t0, t1]) = (proto.to_be_bytes(), tci.to_be_bytes());
+        Self([p0, p1, t0, t1])
+    }
 }
 
 /// A socket that takes and gives whole packets.
@@ -308,7 +319,7 @@ impl Socket {
 
     /// The length of the packet that waits first in the socket's own queue, with the VLAN tag
     /// that is held beside it, and that tag.
-    pub(super) fn first_queued(&self) -> Option<(usize, Option<Tag>)> {
+    pub(super) fn first_queued(&self) -> Option<(usize, Option<VlanTag>)> {
         let mut flags = 0;
         let (mut len, mut tag) = (0, None);
         // SAFETY: Valid by the invariant; the packet is only looked at while its queue is locked.
@@ -319,7 +330,7 @@ impl Socket {
                 len = ffi::vnr_skb_len_with_tag(skb);
                 if ffi::vnr_skb_vlan_tag_present(skb) {
                     let proto = ffi::vnr_skb_vlan_proto(skb);
-                    tag = Some(Tag::new(proto, ffi::vnr_skb_vlan_tci(skb)));
+                    tag = Some(VlanTag::new(proto, ffi::vnr_skb_vlan_tci(skb)));
                 }
             }
             ffi::vnr_sock_queue_unlock(self.sock.as_ptr(), flags);

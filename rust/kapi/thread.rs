@@ -28,15 +28,16 @@ use kernel::{
 };
 
 use super::{
+    domain::Flush,
     ffi,
     mm::Owner,
-    retire::Domain,
     work::{
+        Context,
         Run,
         Work, //
     },
     worker::{
-        Context,
+        Domain,
         Worker, //
     },
 };

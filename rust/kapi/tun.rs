@@ -24,11 +24,11 @@ use super::{
     ffi,
     iov::IoVec,
     mm::InMm,
-    socket::Socket,
-    vlan::{
-        self,
-        Tag, //
+    socket::{
+        Socket,
+        VlanTag, //
     },
+    vlan,
 };
 
 /// How many packets are taken from a ring at once.
@@ -47,7 +47,7 @@ pub(crate) struct Receiver {
     tail: usize,
     /// The packet that was last seen in the socket's own queue, if its tag is held beside it: its
     /// length with that.
-    tagged: Option<(usize, Tag)>,
+    tagged: Option<(usize, VlanTag)>,
 }
 
 // SAFETY: Ring entries may be freed and given back on any thread; the rest is `Send`.

@@ -7,7 +7,10 @@
 //!
 //! C header: [`include/linux/if_vlan.h`](srctree/include/linux/if_vlan.h)
 
-use core::ptr::null_mut;
+use core::{
+    mem::size_of,
+    ptr::null_mut, //
+};
 use kernel::prelude::*;
 
 use super::{
@@ -16,12 +19,15 @@ use super::{
         IoVec, //
     },
     mm::InMm,
-    socket::Socket,
+    socket::{
+        Socket,
+        VlanTag, //
+    },
     uaccess::UserMem, //
 };
 
 /// The length of a tag, in bytes.
-const LEN: usize = 4;
+const LEN: usize = size_of::<VlanTag>();
 
 /// Where in a frame it stands: behind the addresses, in bytes.
 const AT: usize = 12;
@@ -31,18 +37,6 @@ const AT: usize = 12;
 const HDR_LEN: usize = 10;
 const HDR_F_NEEDS_CSUM: u8 = 1;
 const HDR_CSUM_START: usize = 6;
-
-/// A tag as it stands in a frame.
-#[derive(Clone, Copy)]
-pub(super) struct Tag([u8; LEN]);
-
-impl Tag {
-    /// With the protocol and the control information of a socket buffer.
-    pub(super) fn new(proto: u16, tci: u16) -> Self {
-        let ([p0, p1], [t0, t1]) = (proto.to_be_bytes(), tci.to_be_bytes());
-        Self([p0, p1, t0, t1])
-    }
-}
 
 /// Receives a packet whose tag is `tag`, as [`Socket::receive`] does: `len` bytes in all, of which
 /// the first `hlen` are the socket's own header. The packet is gone, also when this fails.
@@ -59,7 +53,7 @@ pub(super) fn receive(
     skip: usize,
     len: usize,
     hlen: usize,
-    tag: Tag,
+    tag: VlanTag,
 ) -> Result<usize> {
     let at = skip.saturating_add(hlen).saturating_add(AT);
     let around = around(segs, at, skip.saturating_add(len)).inspect_err(|_| {

@@ -6,9 +6,6 @@
 //! list and the way to wake who reads it; any number of holders may queue to it, also after its
 //! thread is gone, when queueing does nothing. The thread itself is [`super::thread::Thread`].
 //!
-//! A work function cannot be called by hand: it wants a [`Context`], and a `Context` exists only
-//! while a worker runs an item. It is the evidence that [`super::retire::Slot`] asks for.
-//!
 //! # Waking
 //!
 //! A producer pushes (full barrier) and then looks for the thread; the thread first makes itself
@@ -37,23 +34,29 @@ use kernel::{
 };
 
 use super::{
+    domain::{
+        self,
+        Flush, //
+    },
     ffi,
     kcov::Coverage,
-    link::{
-        Chain,
-        Link,
-        Links, //
-    },
+    link::Detached,
     mm::{
         InMm,
         Owner, //
     },
-    retire::Domain,
     work::{
+        Context,
+        Items,
+        Link,
+        Links,
         Run,
         Work, //
     },
 };
+
+/// The workers that are flushed together.
+pub(crate) type Domain = domain::Domain<Worker>;
 
 /// Where work is queued.
 ///
@@ -97,25 +100,8 @@ impl Worker {
     ///
     /// Any context, also with interrupts off. Nothing happens when the worker is gone.
     pub(crate) fn queue<T: Run>(&self, work: &Arc<Work<T>>) {
-        // Full barrier: pairs with the one in `Work::consume`.
-        if work.queued.xchg(true, Full) {
-            return;
-        }
-        let raw = Arc::into_raw(work.clone());
-        // CAST: `Work<T>` is `repr(C)` with the link first. The pointer is the one that can be
-        // turned back into the reference.
-        let Some(link) = NonNull::new(raw.cast_mut().cast::<Link>()) else {
-            return;
-        };
-        // SAFETY: `queued` was false, so nobody else owns the node, and the reference above keeps
-        // it valid until `consume` takes it over.
-        // INVARIANT: The list owns the reference in `raw`.
-        if unsafe { self.links.push(link) } {
+        if Work::push(work, &self.links) {
             self.wake();
-        } else {
-            let _ = work.queued.xchg(false, Full);
-            // SAFETY: The push failed, so the reference made above is still ours.
-            drop(unsafe { Arc::from_raw(raw) });
         }
     }
 
@@ -125,22 +111,6 @@ impl Worker {
             // SAFETY: By the invariant we hold a reference on the task; waking one that has
             // exited does nothing.
             unsafe { ffi::wake_up_process(task) };
-        }
-    }
-
-    /// Waits until all that was queued before has run, or the worker is gone for good.
-    ///
-    /// Sleeps. Not from a work item of this worker, which would wait for itself.
-    pub(super) fn flush(&self) {
-        pin_init::stack_pin_init!(let marker = Marker::new());
-        let link = NonNull::from(&*marker).cast::<Link>();
-        // SAFETY: The marker is ours and stays valid: we do not return before it is consumed,
-        // which is what completes it.
-        if unsafe { self.links.push(link) } {
-            self.wake();
-            marker.done.wait_for_completion();
-        } else {
-            self.exited.wait_for_completion();
         }
     }
 
@@ -222,6 +192,22 @@ impl Worker {
     }
 }
 
+impl Flush for Worker {
+    /// Not from a work item of this worker, which would wait for itself.
+    fn flush(&self) {
+        pin_init::stack_pin_init!(let marker = Marker::new());
+        let link = NonNull::from(&*marker).cast::<Link>();
+        // SAFETY: The marker is ours and stays valid: we do not return before it is consumed,
+        // which is what completes it.
+        if unsafe { self.links.push(link) } {
+            self.wake();
+            marker.done.wait_for_completion();
+        } else {
+            self.exited.wait_for_completion();
+        }
+    }
+}
+
 #[pinned_drop]
 impl PinnedDrop for Worker {
     fn drop(self: Pin<&mut Self>) {
@@ -238,7 +224,7 @@ impl PinnedDrop for Worker {
 /// The current thread is the worker's.
 pub(super) struct Queued<'a> {
     worker: &'a Worker,
-    chain: Chain,
+    chain: Detached<Items>,
     _thread: PhantomData<NotThreadSafe>,
 }
 
@@ -246,40 +232,14 @@ impl Queued<'_> {
     /// Runs it, in the owner's address space.
     pub(super) fn run(mut self, mm: InMm<'_>) {
         let worker = self.worker;
-        let ctx = Context {
-            worker,
-            mm,
-            _thread: PhantomData,
-        };
+        // SAFETY: By the invariant this is the worker's thread, which takes what is queued meanwhile
+        // once it has run these.
+        let ctx = unsafe { Context::new(&worker.links, worker.domain.id(), mm) };
         let mut one = || self.chain.consume_one(Some(&ctx));
         while worker.coverage.collect(&mut one) {
             // SAFETY: Process context with nothing held, as `Run::run` left it.
             unsafe { ffi::vnr_cond_resched() };
         }
-    }
-}
-
-/// The evidence that a work item is being run, by which worker, and in whose address space.
-pub(crate) struct Context<'a> {
-    worker: &'a Worker,
-    mm: InMm<'a>,
-    _thread: PhantomData<NotThreadSafe>,
-}
-
-impl<'a> Context<'a> {
-    /// The owner's address space, in which the item runs.
-    pub(crate) fn mm(&self) -> &InMm<'a> {
-        &self.mm
-    }
-
-    /// Queues `work` behind everything that waits already.
-    pub(crate) fn requeue<T: Run>(&self, work: &Arc<Work<T>>) {
-        self.worker.queue(work);
-    }
-
-    /// Whose flush waits for the item that holds this.
-    pub(super) fn domain(&self) -> &Arc<Domain> {
-        self.worker.domain()
     }
 }
 

@@ -34,13 +34,11 @@ use crate::{
             Pollable, //
         },
         work::{
+            Context,
             Run,
             Work, //
         },
-        worker::{
-            Context,
-            Worker, //
-        },
+        worker::Worker,
     },
     stats::QueueStats,
     vhost::{

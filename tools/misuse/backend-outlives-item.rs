@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0621
-// Names: &'a worker::Context<'_>
+// Names: &'a work::Context<'_>
 // The backend is kept for longer than the work item runs.
 use crate::kapi::{
     retire::Slot,
-    worker::Context, //
+    work::Context, //
 };
 
 pub(crate) fn keep<'a>(slot: &'a Slot<u32>, ctx: &Context<'_>) -> Option<&'a u32> {

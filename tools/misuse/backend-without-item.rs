@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: cannot construct
-// Names: worker::Context<'_>
+// Names: work::Context<'_>
 // The backend is read by what is no work item, with a context made up for it.
 use crate::kapi::{
     mm::InMm,
     retire::Slot,
-    worker::{
-        Context,
-        Worker, //
-    },
+    work::Context, //
 };
 
-pub(crate) fn read(slot: &Slot<u32>, worker: &Worker, mm: InMm<'_>) -> Option<u32> {
-    let ctx = Context { worker, mm };
+pub(crate) fn read(slot: &Slot<u32>, mm: InMm<'_>) -> Option<u32> {
+    let ctx = Context { mm };
     slot.read(&ctx).copied()
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0277
-// Names: within `worker::Context<'_>`, the trait `Sync`
+// Names: within `work::Context<'_>`, the trait `Sync`
 // The context of a work item is used by another thread.
-use crate::kapi::worker::Context;
+use crate::kapi::work::Context;
 
 fn needs_sync<T: Sync>(_: &T) {}
 

@@ -18,10 +18,8 @@ use crate::kapi::{
 };
 use crate::kapi::{
     uaccess::UserMem,
-    worker::{
-        Context,
-        Worker, //
-    },
+    work::Context,
+    worker::Worker, //
 };
 use crate::vhost::{
     session::Session,
