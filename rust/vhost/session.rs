@@ -29,10 +29,7 @@ use crate::{
         plain::Plain,
         taken,
         uapi::UsedElem,
-        vq::{
-            self,
-            Virtqueue, //
-        },
+        vq::Virtqueue, //
     },
 };
 
@@ -60,7 +57,7 @@ pub(crate) enum Next {
 pub(crate) type Taken<'s, 'q> = taken::Taken<'s, 'q, UserMem<'q>>;
 
 /// What came of asking for room for a packet.
-pub(crate) type Room<'s, 'q> = vq::Room<Taken<'s, 'q>>;
+pub(crate) type Room<'s, 'q> = taken::Room<Taken<'s, 'q>>;
 
 /// Room for what one packet and one batch may need, allocated with the worker.
 pub(crate) struct Buffers {

@@ -25,6 +25,17 @@ use crate::{
     },
 };
 
+/// What came of asking for room for a packet.
+pub(crate) enum Room<T> {
+    /// Enough.
+    Ready(T),
+    /// The ring ran dry: more buffers may come. All are back in the ring.
+    Short,
+    /// As many buffers, or segments, as one packet may have do not hold it. All are back in the
+    /// ring.
+    TooSmall,
+}
+
 /// Buffers out of the ring; back into it when dropped.
 pub(crate) struct Taken<'s, 'q, M: GuestMemory> {
     vq: &'s mut Virtqueue<'q, M>,
@@ -199,6 +210,53 @@ impl<M: GuestMemory> Drop for Taken<'_, '_, M> {
         if self.count > 0 {
             self.vq.used.truncate(self.from);
             self.vq.ring.rewind(self.count);
+        }
+    }
+}
+
+impl<'q, M: GuestMemory> Virtqueue<'q, M> {
+    /// Takes the next buffer, or `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong. A buffer that is wrong in itself has been completed with length 0;
+    /// otherwise the ring is as before.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Result<Option<Taken<'_, 'q, M>>, Fault> {
+        let mut taken = Taken::open(self);
+        match taken.add() {
+            Ok(Some(_)) => Ok(Some(taken)),
+            Ok(None) => Ok(None),
+            Err(fault) => Err(taken.refuse(fault)),
+        }
+    }
+
+    /// Takes writable buffers until they hold `want` bytes, at most `max` of them. Of each is
+    /// used what it has, and of the last what remains.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::take`], but the buffers before one that is wrong in itself are completed with
+    /// length 0 as well, so that buffers are handed back in the order of the ring.
+    #[inline(always)]
+    pub(crate) fn take_room(
+        &mut self,
+        want: usize,
+        max: usize,
+    ) -> Result<Room<Taken<'_, 'q, M>>, Fault> {
+        let mut taken = Taken::open(self);
+        loop {
+            if taken.len() >= want {
+                return Ok(Room::Ready(taken));
+            }
+            if taken.is_full(max) {
+                return Ok(Room::TooSmall);
+            }
+            match taken.add_room(want) {
+                Ok(true) => {}
+                Ok(false) => return Ok(Room::Short),
+                Err(fault) => return Err(taken.refuse(fault)),
+            }
         }
     }
 }

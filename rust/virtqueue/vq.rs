@@ -15,7 +15,6 @@ use crate::{
             MemTable, //
         },
         ring::Ring,
-        taken::Taken,
         uapi::UsedElem,
         used::{
             self,
@@ -38,17 +37,6 @@ pub(crate) struct Virtqueue<'q, M> {
     pub(super) segs: &'q mut KVec<IoVec>,
     /// Used entries that are not published yet.
     pub(super) used: &'q mut KVec<UsedElem>,
-}
-
-/// What came of asking for room for a packet.
-pub(crate) enum Room<T> {
-    /// Enough.
-    Ready(T),
-    /// The ring ran dry: more buffers may come. All are back in the ring.
-    Short,
-    /// As many buffers, or segments, as one packet may have do not hold it. All are back in the
-    /// ring.
-    TooSmall,
 }
 
 impl<'q, M: GuestMemory> Virtqueue<'q, M> {
@@ -85,51 +73,6 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
     #[inline]
     pub(crate) fn is_drained(&self) -> bool {
         self.ring.is_drained()
-    }
-
-    /// Takes the next buffer, or `None` when there is none.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong. A buffer that is wrong in itself has been completed with length 0;
-    /// otherwise the ring is as before.
-    #[inline(always)]
-    pub(crate) fn take(&mut self) -> Result<Option<Taken<'_, 'q, M>>, Fault> {
-        let mut taken = Taken::open(self);
-        match taken.add() {
-            Ok(Some(_)) => Ok(Some(taken)),
-            Ok(None) => Ok(None),
-            Err(fault) => Err(taken.refuse(fault)),
-        }
-    }
-
-    /// Takes writable buffers until they hold `want` bytes, at most `max` of them. Of each is
-    /// used what it has, and of the last what remains.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::take`], but the buffers before one that is wrong in itself are completed with
-    /// length 0 as well, so that buffers are handed back in the order of the ring.
-    #[inline(always)]
-    pub(crate) fn take_room(
-        &mut self,
-        want: usize,
-        max: usize,
-    ) -> Result<Room<Taken<'_, 'q, M>>, Fault> {
-        let mut taken = Taken::open(self);
-        loop {
-            if taken.len() >= want {
-                return Ok(Room::Ready(taken));
-            }
-            if taken.is_full(max) {
-                return Ok(Room::TooSmall);
-            }
-            match taken.add_room(want) {
-                Ok(true) => {}
-                Ok(false) => return Ok(Room::Short),
-                Err(fault) => return Err(taken.refuse(fault)),
-            }
-        }
     }
 
     /// Writes a word to the memory of the ring's owner, in one access.
