@@ -6,6 +6,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod device;
+pub(crate) mod endpoint;
 mod ioctl;
 pub(crate) mod iotlb;
 pub(crate) mod queue;

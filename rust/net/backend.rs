@@ -7,7 +7,7 @@ use crate::{
         socket::Socket,
         wait::Pollable, //
     },
-    vhost::queue::Backend, //
+    vhost::endpoint::Backend, //
 };
 
 impl Backend for Socket {

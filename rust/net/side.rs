@@ -17,7 +17,7 @@ use crate::{
         tx::Tx, //
     },
     vhost::{
-        queue::Endpoint,
+        endpoint::Endpoint,
         session::{
             Next,
             Session, //

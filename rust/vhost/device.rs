@@ -36,10 +36,10 @@ use crate::{
         work::Work, //
     },
     vhost::{
+        endpoint::Endpoint,
         iotlb,
         queue::{
             Attachment,
-            Endpoint,
             Queue, //
         },
         queues::Queues,

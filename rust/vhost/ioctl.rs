@@ -32,10 +32,8 @@ use crate::{
             Device,
             State, //
         },
-        queue::{
-            Endpoint,
-            Queue, //
-        },
+        endpoint::Endpoint,
+        queue::Queue,
         request::{
             self,
             optional,

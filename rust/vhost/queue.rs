@@ -42,9 +42,9 @@ use crate::{
     },
     stats::QueueStats,
     vhost::{
-        session::{
-            Next,
-            Session, //
+        endpoint::{
+            Backend,
+            Endpoint, //
         },
         state::{
             Outcome,
@@ -54,40 +54,6 @@ use crate::{
     },
     virtqueue::mem::MemFault, //
 };
-
-/// What is on the other side of a queue.
-pub(crate) trait Backend: Send + Sync + 'static {
-    /// The file that becomes ready when it has something to give or room to take.
-    fn file(&self) -> &Pollable;
-}
-
-/// Who moves data between a queue and its backend.
-pub(crate) trait Endpoint: Send + Unpin + Sized + 'static {
-    /// Its backend.
-    type Backend: Backend;
-
-    /// What of the backend's file it waits for.
-    fn interest(&self) -> Interest;
-
-    /// Prepares for a new backend; on failure nothing changes.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    fn attach(&mut self, backend: &Arc<Self::Backend>) -> Result;
-
-    /// Gives back what it holds of the backend.
-    fn detach(&mut self);
-
-    /// Whether it holds memory that it could do without while there is nothing to move.
-    fn holds_memory(&self) -> bool;
-
-    /// Gives that back.
-    fn give_back(&mut self);
-
-    /// Moves data until one side has nothing more, or it has had its share.
-    fn serve(&mut self, backend: &Self::Backend, session: &mut Session<'_>) -> Next;
-}
 
 /// What became of the backend.
 #[must_use = "what was replaced is still in use"]
@@ -100,14 +66,11 @@ pub(super) enum Attachment<T> {
     Changed(Retired<T>),
 }
 
-/// A file that queues the queue's work when it becomes ready.
-pub(super) type Poll<E> = Pin<KBox<FilePoll<Queue<E>>>>;
-
 /// See the [module's documentation](self).
 #[pin_data]
 pub(crate) struct Queue<E: Endpoint> {
     #[pin]
-    pub(super) state: Mutex<State<E>>,
+    pub(super) state: Mutex<State<E, Queue<E>>>,
     backend: Slot<Arc<E::Backend>>,
     pub(super) stats: QueueStats,
 }
@@ -202,7 +165,7 @@ impl<E: Endpoint> Queue<E> {
         self.detach_locked(&mut self.state.lock())
     }
 
-    fn detach_locked(&self, state: &mut State<E>) -> Attachment<Arc<E::Backend>> {
+    fn detach_locked(&self, state: &mut State<E, Self>) -> Attachment<Arc<E::Backend>> {
         if state.wakers.take().is_none() {
             return Attachment::None;
         }

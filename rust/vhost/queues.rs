@@ -7,9 +7,9 @@ use kernel::sync::Arc;
 use crate::{
     kapi::work::Work,
     vhost::{
+        endpoint::Endpoint,
         queue::{
             Attachment,
-            Endpoint,
             Queue, //
         },
         uapi::QUEUES, //

@@ -15,13 +15,11 @@ use crate::{
             access_ok,
             UserMem, //
         },
+        work::Run, //
     },
     stats::QueueStats,
     vhost::{
-        queue::{
-            Endpoint,
-            Poll, //
-        },
+        endpoint::Endpoint,
         request,
         session::{
             Buffers,
@@ -29,7 +27,10 @@ use crate::{
             Session, //
         },
         uapi::VringAddr,
-        wakers::Wakers, //
+        wakers::{
+            Poll,
+            Wakers, //
+        },
     },
     virtqueue::{
         features::Negotiated,
@@ -52,22 +53,22 @@ pub(super) enum Outcome {
     Again,
 }
 
-/// What userspace has set, and the state of the ring.
-pub(super) struct State<E: Endpoint> {
+/// What userspace has set, and the state of the ring. `Q` is the queue itself, which is woken.
+pub(super) struct State<E, Q: Run> {
     negotiated: Negotiated,
     pub(super) ring: Ring,
     table: Option<Arc<MemTable>>,
     hint: usize,
     buffers: Option<Buffers>,
-    pub(super) kick: Option<Poll<E>>,
+    pub(super) kick: Option<Poll<Q>>,
     pub(super) call: Option<EventFd>,
     pub(super) err: Option<EventFd>,
     /// Who wakes the queue but the guest; there exactly while a backend is attached.
-    pub(super) wakers: Option<Wakers<E>>,
+    pub(super) wakers: Option<Wakers<Q>>,
     pub(super) endpoint: E,
 }
 
-impl<E: Endpoint> State<E> {
+impl<E: Endpoint, Q: Run> State<E, Q> {
     pub(super) fn new(endpoint: E) -> Self {
         Self {
             negotiated: Negotiated::NONE,

@@ -14,16 +14,13 @@ use kernel::{
 use crate::{
     kapi::{
         delay::Delay,
-        wait::Ready, //
-    },
-    vhost::{
-        queue::{
-            Endpoint,
-            Poll,
-            Queue, //
+        wait::{
+            FilePoll,
+            Ready, //
         },
-        session::BATCH, //
+        work::Run, //
     },
+    vhost::session::BATCH, //
 };
 
 /// The longest wait for a backend that is never as ready as it says, as a power of two in
@@ -33,15 +30,18 @@ const SHIFT_MAX: u32 = 7;
 /// How long a queue has nothing to do before its memory is given back.
 const IDLE: Delta = Delta::from_secs(2);
 
+/// Queues an item when a file becomes ready.
+pub(super) type Poll<T> = Pin<KBox<FilePoll<T>>>;
+
 /// See the [module's documentation](self).
-pub(super) struct Wakers<E: Endpoint> {
+pub(super) struct Wakers<T: Run> {
     /// Waits for the backend's file.
-    pub(super) file: Poll<E>,
-    delay: Delay<Queue<E>>,
+    pub(super) file: Poll<T>,
+    delay: Delay<T>,
     /// Whether nothing else is to wake the queue before the delay has passed.
     holds: bool,
     /// Wakes a queue that has been idle, or has not: once for each [`IDLE`].
-    idle: Delay<Queue<E>>,
+    idle: Delay<T>,
     /// Whether there was no run since that was started. `None` while it is not.
     quiet: Option<bool>,
     /// How often in a row the backend was ready and the run came to nothing.
@@ -50,9 +50,11 @@ pub(super) struct Wakers<E: Endpoint> {
     busy: bool,
 }
 
-impl<E: Endpoint> Wakers<E> {
+impl<T: Run> Wakers<T> {
     /// Those of a queue that has just been attached.
-    pub(super) fn new(file: Poll<E>, [delay, idle]: [Delay<Queue<E>>; 2]) -> Self {
+    pub(super) fn new(file: Poll<E>, [delay, idle]: [Delay<T>; 2]) -> Self {
+
+    pub(super) fn new(file: Poll<T>, delay: Delay<T>) -> Self {
         Self {
             file,
             delay,
