@@ -69,6 +69,11 @@ impl QueueStats {
         self.runs.add(1);
     }
 
+    /// How often it has.
+    pub(crate) fn runs(&self) -> u64 {
+        self.runs.get()
+    }
+
     /// That many packets and bytes have gone through, without virtio-net headers.
     pub(crate) fn moved(&self, packets: usize, bytes: usize) {
         self.packets.add(packets);

@@ -7,8 +7,17 @@
 //! the data may be used where it is (`TUN_MSG_UBUF`): it then takes references on the pages.
 //! Nothing marks the packet as zero copy, since its data is a copy already, which the guest
 //! cannot change. So nobody copies it once more, and nobody is to be told when it is done with.
+//!
+//! A tun queue with `IFF_NAPI_FRAGS` must never be told so. It copies each packet into parts of
+//! its own that are as long as the sender's, then takes the packet for one of the length that it
+//! would have copied otherwise, and the next who looks at its lengths stops the kernel
+//! (`tun_get_user`). Nothing tells such a queue from others. But one part that is empty, behind
+//! the data, is nothing to others, and what it does not take (`tun_napi_alloc_frags`).
 
-use core::ptr::null_mut;
+use core::{
+    mem::size_of,
+    ptr::null_mut, //
+};
 use kernel::prelude::*;
 
 use super::{
@@ -28,8 +37,11 @@ use super::{
 /// The longest packet in bytes: as many small pages as a socket buffer refers to.
 const LEN_MAX: usize = ffi::VNR_MAX_SKB_FRAGS as usize * ffi::VNR_PAGE_SIZE as usize;
 
-/// The pages of the longest packet.
-const VECS: usize = LEN_MAX.div_ceil(PAGE_LEN);
+/// The pages of the longest packet, and the empty part behind them.
+const VECS: usize = LEN_MAX.div_ceil(PAGE_LEN) + 1;
+
+// The queue that must not take the parts looks at their lengths as if they were a process's own.
+const _: () = assert!(size_of::<ffi::bio_vec>() == size_of::<ffi::iovec>());
 
 /// The most pages that wait for others to be done with them. Where all are in use the oldest is
 /// left to who uses it.
@@ -45,7 +57,7 @@ pub(crate) struct LargePages {
 /// # Invariants
 ///
 /// `vecs[..count]` are of the last pages of `_pages`, which were filled with `len` bytes and of
-/// which nothing was given out since.
+/// which nothing was given out since. `count < VECS`, and `vecs[count]` is empty.
 pub(crate) struct Large<'a> {
     _pages: &'a mut LargePages,
     vecs: [ffi::bio_vec; VECS],
@@ -64,7 +76,7 @@ impl LargePages {
     ///
     /// # Errors
     ///
-    /// `EFAULT` when its memory cannot be read.
+    /// `EFAULT` when its memory cannot be read, `ENOMEM`.
     pub(crate) fn copy_in(
         &mut self,
         mm: &InMm<'_>,
@@ -77,7 +89,7 @@ impl LargePages {
         }
         let mut vecs = [const { EMPTY }; VECS];
         let (mut done, mut count) = (0usize, 0usize);
-        for vec in &mut vecs {
+        for vec in vecs.iter_mut().take(VECS - 1) {
             let now = len.wrapping_sub(done).min(PAGE_LEN);
             if now == 0 {
                 break;
@@ -90,7 +102,8 @@ impl LargePages {
             done = done.wrapping_add(now);
             count = count.wrapping_add(1);
         }
-        // INVARIANT: Each of them was put at the end when it was filled.
+        // INVARIANT: Each of them was put at the end when it was filled. The last element of `vecs`
+        // was left empty.
         Ok(Some(Large {
             _pages: self,
             vecs,
@@ -155,21 +168,24 @@ impl Large<'_> {
     ///
     /// # Errors
     ///
-    /// `ENOTSOCK` unless `sock` is a tun or tap queue; otherwise as [`Socket::send`].
+    /// `ENOTSOCK` unless `sock` is a tun or tap queue; otherwise as [`Socket::send`]. `EINVAL` also
+    /// from a queue that takes no pages, where [`Socket::send`] may send it.
     pub(crate) fn send(self, sock: &Socket, more: bool) -> Result {
         if sock.kind() == Kind::Packet {
             return Err(ENOTSOCK);
         }
-        let vecs = self.vecs.get(..self.count).unwrap_or_default();
+        let vecs = self.vecs.get(..=self.count).unwrap_or_default();
         let mut ctl = ffi::tun_msg_ctl {
             type_: ffi::VNR_TUN_MSG_UBUF as u16,
             num: 0,
             ptr: (&raw const UBUF.0).cast_mut().cast(),
         };
-        // SAFETY: A tun or tap queue understands this message; `UBUF` lives as long as this module,
-        // and is not written to, since nothing marks the packet. By the invariant the pages have
-        // `len` bytes of this packet; they are not written to again before every reference but
-        // ours is gone, by that of `Page`.
+        // SAFETY:
+        // - A tun or tap queue understands this message, or refuses it for the empty part.
+        // - `UBUF` has no flags, by which the packet would be marked. So nobody uses its address,
+        //   which stays in the packet, after this call, and nobody writes to it.
+        // - By the invariant the pages have `len` bytes of this packet; they are not written to
+        //   again before every reference but ours is gone, by that of `Page`.
         unsafe { sock.send_pages(vecs, self.len, (&raw mut ctl).cast(), more) }
     }
 }
@@ -201,4 +217,8 @@ static UBUF: Ubuf = Ubuf(ffi::ubuf_info {
 });
 
 /// The queue has not used the data where it is, but has copied it: nothing is to be done.
+///
+/// # Safety
+///
+/// None: nothing is followed.
 unsafe extern "C" fn complete(_skb: *mut ffi::sk_buff, _ubuf: *mut ffi::ubuf_info, _done: bool) {}

@@ -106,7 +106,9 @@ impl Rx {
                 },
             }
             if session.pending() >= BATCH {
-                session.publish();
+                if let Err(next) = session.publish() {
+                    return next;
+                }
             }
             if session.budget().is_spent() {
                 return Next::Turn;

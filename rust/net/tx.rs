@@ -32,12 +32,16 @@ use crate::{
 };
 
 /// How often a packet is tried again for which there was no memory, or no room that anybody
-/// would tell of. The first wait is of a millisecond and each other twice as long, so these are
+/// would tell of. The first wait is of [`RETRY_FIRST`] and each other twice as long, so these are
 /// half a second.
-const RETRIES_MAX: u32 = 9;
+const RETRIES_MAX: u32 = 7;
 
-/// The longest packet in bytes that a socket copies by itself at no great cost.
-const LARGE: usize = 2048;
+/// The first wait, in milliseconds.
+const RETRY_FIRST: i64 = 4;
+
+/// From how many bytes on a packet goes by pages of ours, of which it takes one or more whole ones:
+/// a smaller one would hold much more memory than a socket is told.
+const LARGE: usize = 16 << 10;
 
 /// The transmit side of a device.
 pub(crate) struct Tx {
@@ -49,6 +53,8 @@ pub(crate) struct Tx {
 /// Sends packets one by one.
 struct Sender {
     large: LargePages,
+    /// Whether the socket takes pages, as far as is known.
+    pages_taken: bool,
     /// How often the next packet was tried in vain.
     retries: u32,
 }
@@ -96,6 +102,7 @@ impl Tx {
             batch: TxBatch::new()?,
             sender: Sender {
                 large: LargePages::new(),
+                pages_taken: true,
                 retries: 0,
             },
         })
@@ -104,6 +111,7 @@ impl Tx {
     /// Starts with the first packet of another socket.
     pub(super) fn attach(&mut self) {
         self.sender.retries = 0;
+        self.sender.pages_taken = true;
     }
 
     /// Whether there are pages for packets to come.
@@ -224,10 +232,16 @@ impl Sender {
         session: &mut Session<'_>,
     ) -> Next {
         let next = loop {
+            let moved = session.budget().packets();
             let stop = run.straight(&mut batch, session);
+            if session.budget().packets() > moved {
+                self.retries = 0;
+            }
             if session.pending() >= BATCH {
                 send(&mut batch, session);
-                session.publish();
+                if let Err(next) = session.publish() {
+                    break next;
+                }
             }
             match stop {
                 Stop::Wait(next) => break next,
@@ -277,7 +291,9 @@ impl Sender {
                 return next;
             }
             if session.pending() >= BATCH {
-                session.publish();
+                if let Err(next) = session.publish() {
+                    return next;
+                }
             }
             if session.budget().is_spent() {
                 return Next::Turn;
@@ -292,13 +308,19 @@ impl Sender {
             Err(fault) => return Fate::Refused(fault),
         };
         let (mm, skip) = (&run.mm, run.negotiated.vhost_hlen());
-        let copied = if len > LARGE && sock.takes_pages() {
+        let copied = if len >= LARGE && self.pages_taken && sock.takes_pages() {
             self.large.copy_in(mm, taken.segs(), skip, len)
         } else {
             Ok(None)
         };
-        let sent = match copied {
-            Ok(Some(large)) => large.send(sock, more),
+        let sent = match copied.map(|large| large.map(|large| large.send(sock, more))) {
+            Ok(Some(Err(EINVAL))) => {
+                // Either the packet is none, or this queue takes no pages.
+                let sent = sock.send(mm, taken.segs(), skip, len, more);
+                self.pages_taken = sent.is_err();
+                sent
+            }
+            Ok(Some(sent)) => sent,
             Ok(None) => sock.send(mm, taken.segs(), skip, len, more),
             Err(e) => Err(e),
         };
@@ -317,7 +339,7 @@ impl Sender {
         match fate {
             Fate::Full => return Fate::Stays(Next::Backend),
             Fate::Again if self.retries < RETRIES_MAX => {
-                let delay = Delta::from_millis(1 << self.retries);
+                let delay = Delta::from_millis(RETRY_FIRST << self.retries);
                 self.retries = self.retries.wrapping_add(1);
                 return Fate::Stays(Next::Time(delay));
             }

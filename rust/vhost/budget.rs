@@ -5,6 +5,9 @@
 /// Packets, lost ones and buffers that were refused in one run.
 const PKT_WEIGHT: usize = 256;
 
+/// Descriptors that are as much work as a packet.
+const DESCS: usize = 64;
+
 /// Bytes in one run.
 const WEIGHT: usize = 0x80000;
 
@@ -41,6 +44,13 @@ impl Budget {
     /// A packet was lost or a buffer refused, which has taken its time all the same.
     pub(crate) fn lost(&mut self) {
         self.lost = self.lost.wrapping_add(1);
+    }
+
+    /// So many descriptors were read for one packet: those of a long chain are as much work as many
+    /// packets.
+    #[inline]
+    pub(crate) fn read(&mut self, descs: usize) {
+        self.lost = self.lost.wrapping_add(descs / DESCS);
     }
 
     /// The packets that may still go through, be lost or be refused.

@@ -50,7 +50,10 @@ use crate::{
             Outcome,
             State, //
         },
-        wakers::Wakers, //
+        wakers::{
+            Served,
+            Wakers, //
+        },
     },
     virtqueue::mem::MemFault, //
 };
@@ -85,6 +88,26 @@ impl<E: Endpoint> Run for Queue<E> {
         if state.serve(backend, *ctx.mm(), &work.stats) == Outcome::Again {
             ctx.requeue(work);
         }
+    }
+}
+
+impl<E: Endpoint> Served for Queue<E> {
+    type Idle = Idle<E>;
+}
+
+/// Looks whether a queue is idle, without serving it.
+pub(super) struct Idle<E: Endpoint>(Arc<Work<Queue<E>>>);
+
+impl<E: Endpoint> Idle<E> {
+    fn new(queue: &Arc<Work<Queue<E>>>) -> Result<Arc<Work<Self>>> {
+        Arc::pin_init(Work::new::<Error>(Ok(Self(queue.clone()))), GFP_KERNEL)
+    }
+}
+
+impl<E: Endpoint> Run for Idle<E> {
+    fn run(work: &Arc<Work<Self>>, _ctx: &Context<'_>) {
+        let queue = &work.0;
+        queue.state.lock().look_idle(&queue.stats);
     }
 }
 
@@ -143,10 +166,8 @@ impl<E: Endpoint> Queue<E> {
         let file = backend.file().clone();
         let interest = state.endpoint.interest();
         let mut file = FilePoll::new(file, interest, worker.clone(), work.clone())?;
-        let delays = [
-            Delay::new(worker.clone(), work.clone())?,
-            Delay::new(worker.clone(), work.clone())?,
-        ];
+        let delay = Delay::new(worker.clone(), work.clone())?;
+        let idle = Delay::new(worker.clone(), Idle::new(work)?)?;
         state
             .ring
             .attach(&UserMem::new(mm))
@@ -156,7 +177,7 @@ impl<E: Endpoint> Queue<E> {
         state.endpoint.attach(&backend)?;
         let retired = work.backend.swap(Some(boxed));
         file.queue();
-        state.wakers = Some(Wakers::new(file, delays));
+        state.wakers = Some(Wakers::new(file, delay, idle));
         Ok(Attachment::Changed(retired))
     }
 

@@ -49,7 +49,8 @@ pub(crate) enum Next {
     Backend,
     /// Nobody who would tell: another try after that time, and not before.
     Time(Delta),
-    /// Whoever sets the ring up: it cannot be trusted. A kick has it looked at again.
+    /// Whoever sets the ring up: it cannot be trusted. It is looked at again when something wakes
+    /// the queue, but nobody is asked to.
     Reset,
 }
 
@@ -145,6 +146,7 @@ impl<'q> Session<'q> {
     /// completed with length 0, and the next one may be taken.
     #[inline(always)]
     pub(crate) fn take(&mut self) -> Result<Option<Taken<'_, 'q>>, Fault> {
+        self.budget.read(self.vq.take_read());
         let taken = self.vq.take();
         if let Err(fault) = &taken {
             Self::tell(*fault, self.stats, self.err, &mut self.budget);
@@ -242,6 +244,7 @@ impl<'q> Session<'q> {
     /// As [`Self::take`]; the good buffers before a wrong one are completed like it.
     #[inline(always)]
     pub(crate) fn take_room(&mut self, want: usize, max: usize) -> Result<Room<'_, 'q>, Fault> {
+        self.budget.read(self.vq.take_read());
         let room = self.vq.take_room(want, max);
         if let Err(fault) = &room {
             Self::tell(*fault, self.stats, self.err, &mut self.budget);
@@ -274,22 +277,31 @@ impl<'q> Session<'q> {
     /// Hands all completed buffers back to the guest, and interrupts it if it wants that.
     ///
     /// The elements, then the index once, then the decision, then the signal.
-    pub(crate) fn publish(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// [`Next::Reset`] when the used ring cannot be written, which has been told of: the buffers
+    /// are lost to the guest, and no more may be taken.
+    pub(crate) fn publish(&mut self) -> Result<(), Next> {
         let count = self.vq.pending();
         if count == 0 {
-            return;
+            return Ok(());
         }
         let (packets, bytes) = self.budget.uncounted();
         self.stats.moved(packets, bytes);
         let published = self.vq.publish(self.negotiated, self.call.is_some());
         self.stats.published(count, published.signal);
-        if let Some(fault) = published.fault {
-            self.refused(fault);
-        }
         if published.signal {
             if let Some(call) = self.call {
                 call.signal();
             }
+        }
+        match published.fault {
+            Some(fault) => {
+                self.refused(fault);
+                Err(Next::Reset)
+            }
+            None => Ok(()),
         }
     }
 

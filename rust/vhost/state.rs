@@ -15,7 +15,6 @@ use crate::{
             access_ok,
             UserMem, //
         },
-        work::Run, //
     },
     stats::QueueStats,
     vhost::{
@@ -29,6 +28,7 @@ use crate::{
         uapi::VringAddr,
         wakers::{
             Poll,
+            Served,
             Wakers, //
         },
     },
@@ -54,7 +54,7 @@ pub(super) enum Outcome {
 }
 
 /// What userspace has set, and the state of the ring. `Q` is the queue itself, which is woken.
-pub(super) struct State<E, Q: Run> {
+pub(super) struct State<E, Q: Served> {
     negotiated: Negotiated,
     pub(super) ring: Ring,
     table: Option<Arc<MemTable>>,
@@ -68,7 +68,7 @@ pub(super) struct State<E, Q: Run> {
     pub(super) endpoint: E,
 }
 
-impl<E: Endpoint, Q: Run> State<E, Q> {
+impl<E: Endpoint, Q: Served> State<E, Q> {
     pub(super) fn new(endpoint: E) -> Self {
         Self {
             negotiated: Negotiated::NONE,
@@ -176,9 +176,6 @@ impl<E: Endpoint, Q: Run> State<E, Q> {
             return Outcome::Done;
         }
         wakers.begin();
-        if wakers.was_idle() {
-            self.endpoint.give_back();
-        }
         stats.run();
         let vq = Virtqueue::new(
             UserMem::new(mm),
@@ -194,7 +191,8 @@ impl<E: Endpoint, Q: Run> State<E, Q> {
         match next {
             Next::Backend => {
                 if wakers.wait_for_backend(moved).is_err() {
-                    Self::ask_for_kicks(&mut session);
+                    // Nothing else may wake the queue. What is there already waits in any case.
+                    session.enable_notify();
                 }
             }
             Next::Time(delay) => wakers.wait_for_time(delay),
@@ -205,20 +203,18 @@ impl<E: Endpoint, Q: Run> State<E, Q> {
             }
         }
         if !wakers.is_watched() && self.endpoint.holds_memory() {
-            wakers.watch();
+            wakers.watch(stats.runs());
         }
         Outcome::Done
     }
 
-    /// Asks for kicks of a queue that nothing else may wake. What has been made available already
-    /// waits for the backend in any case; only what is to come must not be held back.
-    fn ask_for_kicks(session: &mut Session<'_>) {
-        for _ in 0..ROUNDS {
-            session.disable_notify();
-            // What slipped in was not asked about: by index, what follows it would not be either.
-            if !session.enable_notify() {
-                return;
-            }
+    /// Some time has passed: gives back memory if the queue was idle.
+    pub(super) fn look_idle(&mut self, stats: &QueueStats) {
+        let Some(wakers) = self.wakers.as_mut() else {
+            return;
+        };
+        if wakers.was_idle(stats.runs()) {
+            self.endpoint.give_back();
         }
     }
 
@@ -228,7 +224,9 @@ impl<E: Endpoint, Q: Run> State<E, Q> {
         for _ in 0..ROUNDS {
             session.disable_notify();
             let next = endpoint.serve(backend, session);
-            session.publish();
+            if let Err(next) = session.publish() {
+                return next;
+            }
             match next {
                 Next::Guest if session.enable_notify() => {}
                 next => return next,

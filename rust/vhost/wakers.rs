@@ -20,7 +20,7 @@ use crate::{
         },
         work::Run, //
     },
-    vhost::session::BATCH, //
+    vhost::session::BATCH,
 };
 
 /// The longest wait for a backend that is never as ready as it says, as a power of two in
@@ -30,37 +30,40 @@ const SHIFT_MAX: u32 = 7;
 /// How long a queue has nothing to do before its memory is given back.
 const IDLE: Delta = Delta::from_secs(2);
 
-/// Queues an item when a file becomes ready.
+/// A file that queues work when it becomes ready.
 pub(super) type Poll<T> = Pin<KBox<FilePoll<T>>>;
 
+/// The work of a queue.
+pub(super) trait Served: Run {
+    /// The work that looks whether the queue is idle.
+    type Idle: Run;
+}
+
 /// See the [module's documentation](self).
-pub(super) struct Wakers<T: Run> {
+pub(super) struct Wakers<T: Served> {
     /// Waits for the backend's file.
     pub(super) file: Poll<T>,
     delay: Delay<T>,
     /// Whether nothing else is to wake the queue before the delay has passed.
     holds: bool,
-    /// Wakes a queue that has been idle, or has not: once for each [`IDLE`].
-    idle: Delay<T>,
-    /// Whether there was no run since that was started. `None` while it is not.
-    quiet: Option<bool>,
+    idle: Delay<T::Idle>,
+    /// How many runs there were when `idle` was started. `None` while it is not.
+    watched: Option<u64>,
     /// How often in a row the backend was ready and the run came to nothing.
     vain: u32,
     /// Whether the last run was a long one.
     busy: bool,
 }
 
-impl<T: Run> Wakers<T> {
+impl<T: Served> Wakers<T> {
     /// Those of a queue that has just been attached.
-    pub(super) fn new(file: Poll<E>, [delay, idle]: [Delay<T>; 2]) -> Self {
-
-    pub(super) fn new(file: Poll<T>, delay: Delay<T>) -> Self {
+    pub(super) fn new(file: Poll<T>, delay: Delay<T>, idle: Delay<T::Idle>) -> Self {
         Self {
             file,
             delay,
             holds: false,
             idle,
-            quiet: None,
+            watched: None,
             vain: 0,
             busy: false,
         }
@@ -84,40 +87,10 @@ impl<T: Run> Wakers<T> {
         }
     }
 
-    /// Whether the queue has been idle for so long that its memory is to be given back. For the
-    /// beginning of a run.
-    #[inline]
-    pub(super) fn was_idle(&mut self) -> bool {
-        match self.quiet {
-            Some(quiet) if !self.idle.is_waiting() => {
-                self.quiet = None;
-                quiet
-            }
-            Some(_) => {
-                self.quiet = Some(false);
-                false
-            }
-            None => false,
-        }
-    }
-
-    /// Whether it will be found out that the queue is idle.
-    #[inline]
-    pub(super) fn is_watched(&self) -> bool {
-        self.quiet.is_some()
-    }
-
-    /// Has that found out: the queue holds memory.
-    #[cold]
-    pub(super) fn watch(&mut self) {
-        self.quiet = Some(true);
-        self.idle.start(IDLE);
-    }
-
     /// The run is over, in which `moved` packets went through or were lost, and waits for somebody
     /// else.
     pub(super) fn end(&mut self, moved: usize) {
-        self.busy = moved >= BATCH;
+        self.count(moved);
         self.file.as_mut().stop();
     }
 
@@ -135,14 +108,30 @@ impl<T: Run> Wakers<T> {
     ///
     /// `EINVAL` when the backend's file cannot be waited for.
     pub(super) fn wait_for_backend(&mut self, moved: usize) -> Result {
-        self.busy = moved >= BATCH;
-        if moved > 0 {
-            self.vain = 0;
+        self.count(moved);
+        if moved == 0 {
+            // Woken for nothing: it may have something else to say.
+            self.file.as_mut().stop();
         }
-        if self.file.as_mut().arm()? == Ready::No {
-            return Ok(());
+        match self.file.as_mut().arm() {
+            Ok(Ready::No) => Ok(()),
+            Ok(Ready::Yes) => {
+                self.try_again();
+                Ok(())
+            }
+            Err(e) => {
+                // It will not tell of room; that there is no backend any more is found by trying.
+                if !self.file.is_for_reading() {
+                    self.try_again();
+                }
+                Err(e)
+            }
         }
-        // The first time it may have become ready since the run has looked.
+    }
+
+    /// Queues another run: the first time at once, since something may have happened after the
+    /// last run has looked, and then after a while.
+    fn try_again(&mut self) {
         if self.vain == 0 {
             self.file.queue();
         } else {
@@ -150,6 +139,35 @@ impl<T: Run> Wakers<T> {
             self.delay.start(Delta::from_millis(1 << shift));
         }
         self.vain = self.vain.saturating_add(1);
-        Ok(())
+    }
+
+    fn count(&mut self, moved: usize) {
+        self.busy = moved >= BATCH;
+        if moved > 0 {
+            self.vain = 0;
+        }
+    }
+
+    /// Whether it will be found out that the queue is idle.
+    #[inline]
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.is_some()
+    }
+
+    /// Has that found out, of a queue that has had so many runs.
+    #[cold]
+    pub(super) fn watch(&mut self, runs: u64) {
+        self.watched = Some(runs);
+        self.idle.start(IDLE);
+    }
+
+    /// The time has passed: whether there was no run since. Otherwise it is looked again later.
+    pub(super) fn was_idle(&mut self, runs: u64) -> bool {
+        if self.watched == Some(runs) {
+            self.watched = None;
+            return true;
+        }
+        self.watch(runs);
+        false
     }
 }

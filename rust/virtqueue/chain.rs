@@ -25,6 +25,9 @@ use crate::{
 /// The indirect descriptors that a chain may have: what 16 bits can number.
 const INDIRECT_MAX: u32 = 1 << 16;
 
+/// The length of a descriptor in bytes.
+const DESC_SIZE: u32 = core::mem::size_of::<Desc>() as u32;
+
 /// Indirect descriptors that are read at once.
 const INDIRECT_AHEAD: usize = 8;
 
@@ -45,6 +48,7 @@ pub(crate) struct Chain {
 /// # Errors
 ///
 /// A [`Fault`], and then `segs` may have some of the pieces.
+#[expect(clippy::too_many_arguments, reason = "the parts of a queue, borrowed")]
 #[inline(always)]
 pub(super) fn walk<M: GuestMemory>(
     ring: &mut Ring,
@@ -52,16 +56,25 @@ pub(super) fn walk<M: GuestMemory>(
     table: &MemTable,
     hint: &mut usize,
     segs: &mut KVec<IoVec>,
+    read: &mut usize,
     (head, mut desc): (u16, Desc),
 ) -> Result<Chain, Fault> {
     let mut chain = Chain::default();
+    // Over all tables of a chain: the work that one buffer can make is bounded.
     let mut indirect_left = INDIRECT_MAX;
     // As many descriptors as there are, each once.
     let mut left = ring.size();
     let (mut index, mut adjacent) = (head, 1u16);
     loop {
+        *read = read.wrapping_add(1);
         if desc.flags & DESC_F_INDIRECT != 0 {
-            (chain, indirect_left) = indirect(mem, table, hint, segs, chain, desc, indirect_left)?;
+            let before = indirect_left;
+            indirect_left = indirect_left
+                .checked_sub(desc.len / DESC_SIZE)
+                .ok_or(Fault::IndirectTooLong)?;
+            // CAST: Lossless on 64-bit.
+            *read = read.wrapping_add(before.wrapping_sub(indirect_left) as usize);
+            chain = indirect(mem, table, hint, segs, chain, desc)?;
         } else {
             chain.add(table, hint, segs, &desc)?;
         }
@@ -109,8 +122,7 @@ impl Chain {
     }
 }
 
-/// Follows `chain` through an indirect table, whose entries are used one after the other. `left`
-/// is how many indirect descriptors it may still have; returns that for what follows.
+/// Follows `chain` through an indirect table, whose entries are used one after the other.
 #[inline(never)]
 fn indirect<M: GuestMemory>(
     mem: &M,
@@ -119,24 +131,20 @@ fn indirect<M: GuestMemory>(
     segs: &mut KVec<IoVec>,
     mut chain: Chain,
     at: Desc,
-    left: u32,
-) -> Result<(Chain, u32), Fault> {
-    const EACH: u32 = core::mem::size_of::<Desc>() as u32;
-    if at.len % EACH != 0 {
+) -> Result<Chain, Fault> {
+    if at.len % DESC_SIZE != 0 {
         return Err(Fault::IndirectLength);
     }
     if !table.covers(hint, at.addr, at.len) {
         return Err(Fault::Unmapped);
     }
-    let count = at.len / EACH;
-    // Over all tables of a chain: the work that one buffer can make is bounded.
-    let left = left.checked_sub(count).ok_or(Fault::IndirectTooLong)?;
+    let count = at.len / DESC_SIZE;
     let mut descs = [Desc::default(); INDIRECT_AHEAD];
     let mut done = 0;
     while done < count {
         let addr = at
             .addr
-            .wrapping_add(u64::from(done).wrapping_mul(u64::from(EACH)));
+            .wrapping_add(u64::from(done).wrapping_mul(u64::from(DESC_SIZE)));
         // CAST: Lossless on 64-bit.
         let rest = count.wrapping_sub(done) as usize;
         let some = descs
@@ -149,7 +157,7 @@ fn indirect<M: GuestMemory>(
             }
             chain.add(table, hint, segs, desc)?;
             if desc.flags & DESC_F_NEXT == 0 {
-                return Ok((chain, left));
+                return Ok(chain);
             }
             done = done.wrapping_add(1);
         }

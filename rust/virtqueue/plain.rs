@@ -93,6 +93,7 @@ impl<M: GuestMemory> Virtqueue<'_, M> {
         };
         let completed = self.used.push_within_capacity(elem).is_ok();
         if completed {
+            self.ring.learn(if plain.second.len() > 0 { 2 } else { 1 });
             self.ring.advance();
         }
         completed

@@ -64,6 +64,10 @@ impl Ring {
 
     /// Moves it. The guest's entries are read anew.
     pub(crate) fn set_layout(&mut self, layout: Layout) {
+        if layout.size() != self.layout.size() {
+            // What was seen available may be more than there are entries now.
+            self.avail_idx = self.next_avail;
+        }
         self.layout = layout;
         self.ahead.forget();
     }

@@ -76,7 +76,15 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         if vq.used.push_within_capacity(elem).is_err() {
             return Ok(None);
         }
-        let chain = chain::walk(vq.ring, &vq.mem, vq.table, vq.hint, vq.segs, (head, desc));
+        let chain = chain::walk(
+            vq.ring,
+            &vq.mem,
+            vq.table,
+            vq.hint,
+            vq.segs,
+            &mut vq.read,
+            (head, desc),
+        );
         vq.ring.advance();
         self.count = self.count.wrapping_add(1);
         let chain = chain?;

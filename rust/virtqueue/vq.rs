@@ -37,6 +37,8 @@ pub(crate) struct Virtqueue<'q, M> {
     pub(super) segs: &'q mut KVec<IoVec>,
     /// Used entries that are not published yet.
     pub(super) used: &'q mut KVec<UsedElem>,
+    /// Descriptors that were read the long way.
+    pub(super) read: usize,
 }
 
 impl<'q, M: GuestMemory> Virtqueue<'q, M> {
@@ -56,7 +58,14 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
             hint,
             segs,
             used,
+            read: 0,
         }
+    }
+
+    /// How many descriptors were read by [`Self::take`] and [`Self::take_room`] since the last call.
+    #[inline]
+    pub(crate) fn take_read(&mut self) -> usize {
+        core::mem::take(&mut self.read)
     }
 
     /// Whether there is a buffer, which has been read ahead then.
