@@ -48,7 +48,6 @@ pub(crate) struct Chain {
 /// # Errors
 ///
 /// A [`Fault`], and then `segs` may have some of the pieces.
-#[expect(clippy::too_many_arguments, reason = "the parts of a queue, borrowed")]
 #[inline(always)]
 pub(super) fn walk<M: GuestMemory>(
     ring: &mut Ring,
@@ -68,12 +67,10 @@ pub(super) fn walk<M: GuestMemory>(
     loop {
         *read = read.wrapping_add(1);
         if desc.flags & DESC_F_INDIRECT != 0 {
-            let before = indirect_left;
-            indirect_left = indirect_left
-                .checked_sub(desc.len / DESC_SIZE)
-                .ok_or(Fault::IndirectTooLong)?;
+            let count = entries(&desc, indirect_left)?;
+            indirect_left = indirect_left.wrapping_sub(count);
             // CAST: Lossless on 64-bit.
-            *read = read.wrapping_add(before.wrapping_sub(indirect_left) as usize);
+            *read = read.wrapping_add(count as usize);
             chain = indirect(mem, table, hint, segs, chain, desc)?;
         } else {
             chain.add(table, hint, segs, &desc)?;
@@ -95,6 +92,17 @@ pub(super) fn walk<M: GuestMemory>(
         }
         index = desc.next;
         desc = ring.next_desc(mem, index)?;
+    }
+}
+
+/// The entries of the indirect table that `desc` describes, at most `most`.
+fn entries(desc: &Desc, most: u32) -> Result<u32, Fault> {
+    if desc.len % DESC_SIZE != 0 {
+        return Err(Fault::IndirectLength);
+    }
+    match desc.len / DESC_SIZE {
+        count if count <= most => Ok(count),
+        _ => Err(Fault::IndirectTooLong),
     }
 }
 
@@ -132,9 +140,6 @@ fn indirect<M: GuestMemory>(
     mut chain: Chain,
     at: Desc,
 ) -> Result<Chain, Fault> {
-    if at.len % DESC_SIZE != 0 {
-        return Err(Fault::IndirectLength);
-    }
     if !table.covers(hint, at.addr, at.len) {
         return Err(Fault::Unmapped);
     }

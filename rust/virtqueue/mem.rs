@@ -76,11 +76,13 @@ impl Region {
         self.first <= gpa && gpa <= self.last
     }
 
-    /// Whether all of the `len` bytes from `gpa` on are in the region, and there are any.
+    /// Whether all of the `len` bytes from `gpa` on, and one behind them, are in the region, and
+    /// there are any.
     #[inline]
     const fn holds(&self, gpa: u64, len: u32) -> bool {
-        // CAST: Widening; of no bytes the last would be as far away as can be.
-        self.contains(gpa) && (len as u64).wrapping_sub(1) <= self.last.wrapping_sub(gpa)
+        // CAST: Widening; of no bytes the last would be as far away as can be, which not even the
+        // last of the whole address space is less than.
+        self.contains(gpa) && (len as u64).wrapping_sub(1) < self.last.wrapping_sub(gpa)
     }
 
     /// Where `gpa`, which the region contains, is for the owner.

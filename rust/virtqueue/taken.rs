@@ -123,6 +123,7 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
             return false;
         }
         self.count = self.count.wrapping_add(1);
+        self.writable = self.writable.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(seg.len());
         true
     }
@@ -263,6 +264,9 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
             match taken.add_room(want) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Room::Short),
+                // Those before it have some of the segments: whether it has too many by itself is
+                // seen when it is the first.
+                Err(Fault::TooManySegments) if taken.count() > 1 => return Ok(Room::TooSmall),
                 Err(fault) => return Err(taken.refuse(fault)),
             }
         }

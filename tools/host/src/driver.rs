@@ -190,6 +190,10 @@ impl GuestMemory for Mem {
         self.read(addr, out)
     }
 
+    fn write_bytes(&self, addr: usize, data: &[u8]) -> Result<(), MemFault> {
+        self.write(addr, data)
+    }
+
     fn write_u16(&self, addr: usize, value: u16) -> Result<(), MemFault> {
         self.write(addr, &value.to_le_bytes())
     }

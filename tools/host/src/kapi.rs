@@ -4,3 +4,6 @@
 
 #[path = "../../../rust/kapi/iov.rs"]
 pub(crate) mod iov;
+
+#[cfg(test)]
+mod tests;

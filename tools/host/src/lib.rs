@@ -25,6 +25,8 @@ mod virtqueue;
 pub use virtqueue::fuzz;
 
 #[cfg(any(test, feature = "fuzz"))]
+mod device;
+#[cfg(any(test, feature = "fuzz"))]
 mod driver;
 
 /// As many cases, and no file: what a failure has found becomes a test of its own.

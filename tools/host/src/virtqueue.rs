@@ -16,6 +16,8 @@ pub(crate) mod layout;
 pub(crate) mod mem;
 #[path = "../../../rust/virtqueue/notify.rs"]
 pub(crate) mod notify;
+#[path = "../../../rust/virtqueue/plain.rs"]
+pub(crate) mod plain;
 #[path = "../../../rust/virtqueue/ring.rs"]
 pub(crate) mod ring;
 #[path = "../../../rust/virtqueue/taken.rs"]

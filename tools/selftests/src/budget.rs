@@ -102,24 +102,30 @@ fn flooded(path: &str) -> Outcome {
         .map(|i| [(BUFFERS + 0x1_0000 + i * 512, 512, 0)])
         .collect();
     net.rx_post(&buffers.iter().map(|b| &b[..]).collect::<Vec<_>>());
-    let end = Instant::now() + Duration::from_secs(1);
     let (wire, incoming, frames) = (net.wire.as_raw_fd(), frame(3, 200), Cell::new(0));
-    let sent = flood(&mut net, || {
-        if frames.get() < 200 {
-            frames.set(frames.get() + 1);
-            // SAFETY: The frame is readable.
-            unsafe { libc::send(wire, incoming.as_ptr().cast(), incoming.len(), 0) };
+    let few = rounds(10).max(2);
+    let (mut sent, mut received) = (0, 0);
+    // Where the machine is slow or busy a second may be a few runs only.
+    for _ in 0..15 {
+        let end = Instant::now() + Duration::from_secs(1);
+        sent += flood(&mut net, || {
+            if frames.get() < 200 {
+                frames.set(frames.get() + 1);
+                // SAFETY: The frame is readable.
+                unsafe { libc::send(wire, incoming.as_ptr().cast(), incoming.len(), 0) };
+            }
+            Instant::now() < end
+        });
+        while net.ring(RX).pop_used().is_some() {
+            received += 1;
         }
-        Instant::now() < end
-    });
-    let mut received = 0;
-    while net.ring(RX).pop_used().is_some() {
-        received += 1;
+        if received > few {
+            break;
+        }
     }
     let [packets, runs] = moved(&net, TX)?;
     diag!("{sent} sent, {received} received; {packets} packets in {runs} runs");
     ensure!(packets <= WEIGHT * runs, "{packets} packets in {runs} runs");
-    let few = rounds(10).max(2);
     ensure!(received > few, "only {received} packets were received");
     Ok(())
 }

@@ -22,7 +22,7 @@ use std::{
 const C: &str = "it tries again at once, for ever";
 
 /// What of [`WHILE`] a worker may spend that tries ever more rarely.
-const LITTLE: Duration = Duration::from_millis(40);
+const LITTLE: Duration = Duration::from_millis(120);
 
 /// How long it tries at the least, and by when it has given up.
 const TRIES: Duration = Duration::from_millis(200);

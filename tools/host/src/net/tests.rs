@@ -22,6 +22,7 @@ fn header(flags: u8, hdr_len: u16, start: u16, offset: u16) -> [u8; 12] {
 #[test]
 fn places() {
     assert_eq!(hdr::BASE, 10);
+    assert_eq!(hdr::LEN, 12);
     assert_eq!(hdr::NUM_BUFFERS, 10);
 }
 

@@ -3,6 +3,13 @@
 //! What taking a buffer must come to, done the slow way: every address by itself, every check
 //! where the contract has it.
 
+mod queue;
+
+pub(crate) use queue::{
+    Queue,
+    STOPS, //
+};
+
 use crate::{
     driver::Driver,
     kapi::iov::IoVec,
@@ -17,10 +24,7 @@ use crate::{
             MemTable,
             MemoryRegion, //
         },
-        uapi::{
-            Desc,
-            UsedElem, //
-        },
+        uapi::Desc, //
     },
 };
 
@@ -30,11 +34,6 @@ pub(crate) const INDIRECT: u16 = 4;
 
 /// Room for segments.
 pub(crate) fn segs(room: usize) -> KVec<IoVec> {
-    KVec::with_capacity(room, GFP_KERNEL).unwrap()
-}
-
-/// Room for used entries.
-pub(crate) fn heads(room: usize) -> KVec<UsedElem> {
     KVec::with_capacity(room, GFP_KERNEL).unwrap()
 }
 
@@ -172,11 +171,11 @@ pub(crate) fn walk(
             if desc.len % 16 != 0 {
                 return Err(Fault::IndirectLength);
             }
-            table.translate(desc.addr, desc.len, usize::MAX)?;
             indirect += desc.len / 16;
             if indirect > 65536 {
                 return Err(Fault::IndirectTooLong);
             }
+            table.translate(desc.addr, desc.len, usize::MAX)?;
             let mut at = 0;
             loop {
                 if at == desc.len / 16 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers, records and messages of the interface.
+//! Numbers, records and messages of the interface, and what a run may move.
 
+mod budget;
 mod iotlb;
 mod uapi;

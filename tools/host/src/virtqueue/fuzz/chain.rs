@@ -8,30 +8,32 @@ use arbitrary::{
 };
 
 use crate::{
+    device::{
+        stays_inside,
+        Device,
+        End,
+        Got,
+        Took, //
+    },
     driver::{
         Driver,
         Event,
         OWNER, //
     },
     kapi::iov::IoVec,
-    prelude::KVec,
     virtqueue::{
-        chain::{
-            collect,
-            take,
-            Collected, //
-        },
         fault::Fault,
         features::Negotiated,
-        mem::MemTable,
         model::{
-            heads,
-            segs,
             table,
-            walk, //
+            Queue,
+            NEXT,
+            STOPS, //
         },
-        ring::Ring,
-        uapi::Desc, //
+        uapi::{
+            Desc,
+            UsedElem, //
+        },
     },
 };
 
@@ -79,6 +81,23 @@ fn desc(u: &mut Unstructured<'_>, size: u16) -> Result<Desc> {
     })
 }
 
+/// What whoever takes buffers makes of them.
+fn end(u: &mut Unstructured<'_>) -> Result<End> {
+    Ok(match u.int_in_range(0..=7)? {
+        0 => End::Drop,
+        1 => End::Refuse(Fault::Unwritable),
+        2 => End::Refuse(Fault::UsedUnwritable),
+        _ => End::Complete,
+    })
+}
+
+/// How much is wanted, of at most how many buffers.
+fn wanted(u: &mut Unstructured<'_>) -> Result<(usize, usize)> {
+    Ok((u.int_in_range(1..=0x2000)?, u.int_in_range(1..=40)?))
+}
+
+/// The device does what the model does, step by step, as long as what has been made available
+/// does not change.
 fn guest(u: &mut Unstructured<'_>) -> Result<()> {
     let size = 1u16 << u.int_in_range(0..=5)?;
     let at = u.arbitrary()?;
@@ -94,141 +113,99 @@ fn guest(u: &mut Unstructured<'_>) -> Result<()> {
         let desc = desc(u, 40)?;
         driver.mem.put_desc(driver.data() + 16 * nth, desc);
     }
+    let room = (u.int_in_range(1..=64)?, u.int_in_range(1..=64)?);
     let built = table(&regions).build();
-    let mut ring = driver.device(Negotiated::NONE, at);
-    let mut out = segs(u.int_in_range(1..=64)?);
-    let mut posted = std::collections::VecDeque::new();
+    let mut device = Device::new(&driver, Negotiated::NONE, at, built).with_room(room.0, room.1);
+    let mut model = Queue::new(&regions, at, room);
     while !u.is_empty() {
-        match u.int_in_range(0..=7)? {
-            0..=2 if posted.len() < usize::from(size) => {
+        match u.int_in_range(0..=9)? {
+            0..=2 => {
                 let head = u.arbitrary::<u16>()? % (size + 1);
-                driver.post(head);
-                posted.push_back(head);
+                if driver.avail.wrapping_sub(model.state().0) < size {
+                    driver.post(head);
+                }
             }
-            3 => check_collect(u, &mut ring, &driver, &built)?,
+            3 => {
+                let (wanted, end) = (wanted(u)?, end(u)?);
+                let got = device.take_room(&driver.mem, wanted, end);
+                assert_eq!(got, model.take_room(&driver, wanted, end));
+                check_got(&got, wanted);
+            }
             4 => {
                 driver.lie(u.arbitrary()?);
                 // From here on the guest may do whatever it likes.
-                return free(u, &driver, &mut ring, &built, &regions);
+                return free(u, &driver, &mut device, &regions);
+            }
+            5 => {
+                let index = u.arbitrary::<u16>()? % size;
+                let desc = desc(u, size)?;
+                if !in_use(&driver, model.state().0, index) {
+                    driver.mem.put_desc(driver.desc(index), desc);
+                }
+            }
+            6 => {
+                check_publish(&mut device, &driver);
+                model.published();
             }
             _ => {
-                let expected = posted
-                    .front()
-                    .map(|&head| (head, walk(&driver, &table(&regions), head, out.capacity())));
-                if check_take(&mut ring, &driver, &built, &mut out, expected) {
-                    posted.pop_front();
-                }
+                let end = end(u)?;
+                let got = device.take(&driver.mem, end);
+                assert_eq!(got, model.take(&driver, end));
             }
         }
+        assert_eq!(device.state(), model.state());
     }
     Ok(())
 }
 
-type Expected = Option<(
-    u16,
-    std::result::Result<crate::virtqueue::model::Buffer, Fault>,
-)>;
-
-/// The same as the slow way; a mistake changes nothing. True when a buffer was taken.
-fn check_take(
-    ring: &mut Ring,
-    driver: &Driver,
-    built: &MemTable,
-    out: &mut KVec<IoVec>,
-    expected: Expected,
-) -> bool {
-    let base = ring.base();
-    for again in [true, false] {
-        out.clear();
-        let got = take(ring, &driver.mem, built, &mut 0, out);
-        match (&got, &expected) {
-            (Ok(None), None) => return false,
-            (Err(fault), Some((_, Err(wanted)))) => {
-                assert_eq!(fault, wanted);
-                assert_eq!((ring.base(), out.len()), (base, 0));
+/// Whether descriptor `index` is part of what was made available from position `at` on.
+fn in_use(driver: &Driver, at: u16, index: u16) -> bool {
+    let waiting = driver.avail.wrapping_sub(at);
+    (0..waiting).any(|nth| {
+        let entry = driver.avail_entry(at.wrapping_add(nth));
+        let mut next = Some(driver.mem.get_u16(entry));
+        (0..driver.size).any(|_| {
+            let Some(this) = next.filter(|this| *this < driver.size) else {
                 return false;
-            }
-            (Ok(Some(chain)), Some((head, Ok(buffer)))) => {
-                assert_eq!(chain.head, *head);
-                assert_eq!(&out[..], &buffer.segs[..]);
-                assert_eq!(
-                    (chain.readable, chain.writable, chain.bytes),
-                    (buffer.readable, buffer.writable, buffer.bytes)
-                );
-                assert_eq!(ring.base(), base.wrapping_add(1));
-                if again {
-                    ring.rewind(1);
-                    assert_eq!(ring.base(), base);
-                }
-            }
-            _ => panic!("{got:?}, expected {expected:?}"),
-        }
-    }
-    true
+            };
+            let desc = driver.mem.get_desc(driver.desc(this));
+            next = (desc.flags & NEXT != 0).then_some(desc.next);
+            this == index
+        })
+    })
 }
 
-/// All or nothing, and not more than was allowed; then all back.
-fn check_collect(
-    u: &mut Unstructured<'_>,
-    ring: &mut Ring,
-    driver: &Driver,
-    built: &MemTable,
-) -> Result<()> {
-    let want = u.int_in_range(1..=0x2000)?;
-    let max = u.int_in_range(1..=40)?;
-    let (mut out, mut used) = (segs(u.int_in_range(1..=64)?), heads(64));
-    let base = ring.base();
-    match collect(
-        ring,
-        &driver.mem,
-        built,
-        &mut 0,
-        &mut out,
-        &mut used,
-        want,
-        max,
-    ) {
-        Ok(Collected::Ready { heads }) => {
-            assert!(heads >= 1 && heads <= max && used.len() == heads);
-            assert_eq!(ring.base(), base.wrapping_add(heads as u16));
-            let room: usize = out.iter().map(|seg| seg.len()).sum();
-            let told: usize = used.iter().map(|elem| elem.len as usize).sum();
-            assert!(room >= want);
-            assert_eq!(told, want);
-            ring.rewind(heads as u16);
-        }
-        _ => assert_eq!((out.len(), used.len()), (0, 0)),
+/// No more and no less than was asked for.
+fn check_got(got: &std::result::Result<Got, Fault>, (want, max): (usize, usize)) {
+    if let Ok(Got::Ready(took)) = got {
+        assert!(took.bytes >= want && usize::from(took.count) <= max);
+        assert!(took.count >= 1 && took.writable == took.segs.len());
     }
-    assert_eq!(ring.base(), base);
-    Ok(())
 }
 
-/// What must hold whatever the guest changes: nothing outside its memory, and no more than asked.
+/// What has been completed is in the used ring, in the order in which it was taken, and after
+/// that as much has been handed back as has been taken.
+fn check_publish(device: &mut Device, driver: &Driver) {
+    let (base, used) = device.state();
+    assert_eq!(device.publish(&driver.mem).fault, None);
+    assert_eq!(driver.mem.get_u16(driver.used_idx()), base);
+    assert_eq!(device.state(), (base, vec![]));
+    // The oldest are no longer there when they are more than the ring has entries.
+    for (nth, elem) in (1..=driver.size).zip(used.iter().rev()) {
+        assert_eq!(driver.used(base.wrapping_sub(nth)), (elem.id, elem.len));
+    }
+}
+
+/// What must hold whatever the guest changes: nothing is touched outside its memory, no more is
+/// taken than asked for, and each buffer that has left the ring is handed back once.
 fn free(
     u: &mut Unstructured<'_>,
     driver: &Driver,
-    ring: &mut Ring,
-    built: &MemTable,
+    device: &mut Device,
     regions: &[(u64, u64, u64)],
 ) -> Result<()> {
-    let mapped = |from: usize, to: usize| {
-        regions.iter().any(|&(_, size, uaddr)| {
-            let (first, end) = (uaddr as usize, (uaddr + size) as usize);
-            from >= first && to <= end
-        })
-    };
-    let inside = |seg: &IoVec| mapped(seg.base(), seg.base() + seg.len());
-    // What is read is of the ring, or of an indirect table.
-    let ring_end = driver.avail_event() + 2;
-    let of_ring = |from: usize, to: usize| from >= OWNER && to <= ring_end;
-    let allowed = |event: &Event| match event {
-        Event::Read(r) => of_ring(r.start, r.end) || mapped(r.start, r.end),
-        Event::Write(_) => false,
-        _ => true,
-    };
-    let mut out = segs(u.int_in_range(1..=64)?);
     while !u.is_empty() {
-        match u.int_in_range(0..=5)? {
+        match u.int_in_range(0..=7)? {
             0 => driver.lie(u.arbitrary()?),
             1 => {
                 let index = u.arbitrary::<u16>()? % driver.size;
@@ -241,25 +218,79 @@ fn free(
                 driver.mem.poison_reads(range);
             }
             3 => driver.mem.heal(),
-            _ => {
-                out.clear();
-                let base = ring.base();
+            4 => {
+                let entry = driver.avail_entry(u.arbitrary()?);
+                driver.mem.put_u16(entry, u.arbitrary()?);
+            }
+            5 => check_publish(device, driver),
+            6 => {
+                let (wanted, end) = (wanted(u)?, end(u)?);
+                let before = device.state();
                 let (got, events) = driver
                     .mem
-                    .watch(|| take(ring, &driver.mem, built, &mut 0, &mut out));
-                assert!(events.iter().all(allowed), "{events:x?}");
-                match got {
-                    Ok(Some(chain)) => {
-                        assert!(chain.head < driver.size);
-                        assert_eq!(chain.readable + chain.writable, out.len());
-                        assert!(out.iter().all(inside), "{out:?}");
-                        let bytes: usize = out.iter().map(|seg| seg.len()).sum();
-                        assert_eq!(chain.bytes, bytes);
-                    }
-                    Ok(None) | Err(_) => assert_eq!((ring.base(), out.len()), (base, 0)),
-                }
+                    .watch(|| device.take_room(&driver.mem, wanted, end));
+                check_got(&got, wanted);
+                let (got, most) = match got {
+                    Ok(Got::Ready(took)) => (Ok(Some(took)), wanted.0),
+                    Ok(_) => (Ok(None), 0),
+                    Err(fault) => (Err(fault), 0),
+                };
+                check(driver, regions, (&events, &got));
+                check_state(before, device.state(), (&got, end), most);
+            }
+            _ => {
+                let end = end(u)?;
+                let before = device.state();
+                let (got, events) = driver.mem.watch(|| device.take(&driver.mem, end));
+                check(driver, regions, (&events, &got));
+                check_state(before, device.state(), (&got, end), 0);
             }
         }
     }
     Ok(())
+}
+
+type Taken = std::result::Result<Option<Took>, Fault>;
+
+/// What was read, and what the buffers are.
+fn check(driver: &Driver, regions: &[(u64, u64, u64)], (events, got): (&[Event], &Taken)) {
+    let allowed = |event: &Event| stays_inside(driver, regions, event);
+    assert!(events.iter().all(allowed), "{events:x?}");
+    let inside = |seg: &IoVec| {
+        regions.iter().any(|&(_, size, uaddr)| {
+            let (first, end) = (uaddr as usize, (uaddr + size) as usize);
+            seg.base() >= first && seg.base() + seg.len() <= end
+        })
+    };
+    if let Ok(Some(took)) = got {
+        assert!(took.segs.iter().all(inside), "{took:?}");
+        assert!(took.writable <= took.segs.len());
+        let bytes: usize = took.segs.iter().map(|seg| seg.len()).sum();
+        assert_eq!(took.bytes, bytes);
+    }
+}
+
+/// What the ring and the used entries are now: as before, or with entries for all that has left
+/// the ring, which say `most` bytes if it was not refused.
+fn check_state(
+    (from, before): (u16, Vec<UsedElem>),
+    (to, used): (u16, Vec<UsedElem>),
+    (got, end): (&Taken, End),
+    most: usize,
+) {
+    let (kept, added) = used.split_at(before.len());
+    assert_eq!(kept, before);
+    assert_eq!(usize::from(to.wrapping_sub(from)), added.len());
+    let total: usize = added.iter().map(|elem| elem.len as usize).sum();
+    let stops = |fault: &Fault| STOPS.contains(fault);
+    match (got, end) {
+        (Ok(Some(took)), End::Complete) => {
+            assert_eq!((added.len(), total), (usize::from(took.count), most));
+        }
+        (Ok(Some(took)), End::Refuse(fault)) if !stops(&fault) => {
+            assert_eq!((added.len(), total), (usize::from(took.count), 0));
+        }
+        (Err(fault), _) if !stops(fault) => assert!(!added.is_empty() && total == 0),
+        _ => assert_eq!(added, []),
+    }
 }

@@ -10,6 +10,7 @@ use super::model::{
 };
 use crate::{
     cases,
+    kapi::iov::IoVec,
     prelude::{
         KVec,
         EFAULT,
@@ -99,6 +100,15 @@ fn the_whole_address_space() {
     assert_eq!(out[0].len(), u32::MAX as usize);
     let beyond = table.translate(&mut hint, gpa + 1, u32::MAX, &mut out);
     assert_eq!(beyond, Err(Fault::Unmapped));
+    // What was found before stays.
+    out.truncate(1);
+    // No byte is no segment, whatever there is; the last one is one.
+    for gpa in [0, 1, u64::MAX] {
+        assert_eq!(table.translate(&mut hint, gpa, 0, &mut out), Ok(0));
+    }
+    assert_eq!(out.len(), 1);
+    assert_eq!(table.translate(&mut hint, u64::MAX, 1, &mut out), Ok(1));
+    assert_eq!(out[1], IoVec::new(usize::MAX, 1));
 }
 
 /// What a look-up costs in a table of `count` regions, in any order: at each address where a

@@ -2,14 +2,21 @@
 
 //! What the pure files must do, and what no guest can make them do.
 
+mod anew;
 mod chain;
 mod collect;
+mod each_once;
+mod fault;
 mod features;
 mod hostile;
 mod mem;
 mod notify;
+mod plain;
 mod prefetch;
+mod refused;
 mod ring;
+mod taken;
 mod used;
+mod windows;
 
 pub(crate) use super::model;

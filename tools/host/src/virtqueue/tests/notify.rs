@@ -5,18 +5,20 @@
 use proptest::prelude::*;
 
 use super::model::{
-    segs,
     table,
     WRITE, //
 };
 use crate::{
     cases,
+    device::{
+        Device,
+        End, //
+    },
     driver::{
         Driver,
         Event, //
     },
     virtqueue::{
-        chain::take,
         features::Negotiated,
         mem::MemFault,
         notify::passes,
@@ -123,21 +125,20 @@ fn slipped_in() {
         driver.mem.put_desc(driver.desc(0), desc);
         let regions = [(0, 0x1000, driver.data() as u64)];
         let built = table(&regions).build();
-        let mut ring = driver.device(negotiated, 0xfffe);
-        let mut out = segs(8);
+        let mut device = Device::new(&driver, negotiated, 0xfffe, built);
         for round in 0..6 {
-            ring.disable_notify(&driver.mem);
-            let taken = take(&mut ring, &driver.mem, &built, &mut 0, &mut out);
-            assert_eq!(taken.map(|taken| taken.is_some()), Ok(round > 0));
+            device.ring.disable_notify(&driver.mem);
             // One that was taken and put back is not a new one.
             if round == 3 {
-                ring.rewind(1);
-                assert_eq!(ring.enable_notify(&driver.mem), Ok(false));
-                ring.disable_notify(&driver.mem);
-                let taken = take(&mut ring, &driver.mem, &built, &mut 0, &mut out);
+                let taken = device.take(&driver.mem, End::Drop);
                 assert_eq!(taken.map(|taken| taken.is_some()), Ok(true));
+                assert_eq!(device.ring.enable_notify(&driver.mem), Ok(false));
+                device.ring.disable_notify(&driver.mem);
             }
+            let taken = device.take(&driver.mem, End::Complete);
+            assert_eq!(taken.map(|taken| taken.is_some()), Ok(round > 0));
             driver.post(0);
+            let ring = &mut device.ring;
             let (more, events) = driver.mem.watch(|| ring.enable_notify(&driver.mem));
             assert_eq!(more, Ok(true), "{round}");
             // It can be read right away, but not before its index.

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 use std::ops::Range;
 
 use super::model::{
-    segs,
     table,
     INDIRECT,
     NEXT,
@@ -14,17 +13,17 @@ use super::model::{
 };
 use crate::{
     cases,
+    device::{
+        Device,
+        End, //
+    },
     driver::{
         Driver,
         Event, //
     },
+    kapi::iov::IoVec,
     virtqueue::{
-        chain::{
-            take,
-            Chain, //
-        },
         features::Negotiated,
-        ring::Ring,
         uapi::Desc, //
     },
 };
@@ -77,8 +76,8 @@ proptest! {
         driver.start(at);
         let regions = [(0, u64::from(u32::MAX), 0x1000)];
         let built = table(&regions).build();
-        let mut ring = driver.device(Negotiated::NONE, at);
-        let (mut out, mut nth) = (segs(8), 0u32);
+        let mut device = Device::new(&driver, Negotiated::NONE, at, built);
+        let mut nth = 0u32;
         // The lengths that are to come out.
         let mut due = std::collections::VecDeque::new();
         for (post, taking, back) in turns {
@@ -91,30 +90,30 @@ proptest! {
                 due.push_back((head, nth));
             }
             for _ in 0..taking {
-                out.clear();
-                let got = take(&mut ring, &driver.mem, &built, &mut 0, &mut out);
-                let expected = due.pop_front().map(|(head, len)| Chain {
-                    head,
-                    readable: 0,
-                    writable: 1,
-                    bytes: len as usize,
-                });
-                prop_assert_eq!(got, Ok(expected));
-                let Some(Chain { head, bytes, .. }) = expected else {
+                let keep = back < 2;
+                let Some((head, len)) = due.pop_front() else {
+                    prop_assert_eq!(device.take(&driver.mem, End::Complete), Ok(None));
                     break;
                 };
-                // Some are put back, and may then be others.
-                if back > 1 {
-                    ring.rewind(1);
-                    let mut len = bytes as u32;
-                    if back > 2 {
-                        len ^= 0x1000_0000;
-                        let desc = Desc { addr: 0, len, flags: WRITE, next: 0 };
-                        driver.mem.put_desc(driver.desc(head), desc);
-                    }
-                    due.push_front((head, len));
-                    break;
+                let got = device.take(&driver.mem, if keep { End::Complete } else { End::Drop });
+                let expected = vec![IoVec::new(0x1000, len as usize)];
+                prop_assert_eq!(got.map(|took| took.map(|took| took.segs)), Ok(Some(expected)));
+                let used = device.state().1;
+                if keep {
+                    prop_assert_eq!(used.last().map(|elem| elem.id), Some(u32::from(head)));
+                    device.publish(&driver.mem);
+                    continue;
                 }
+                // Some are put back, and may then be others.
+                prop_assert_eq!(used, vec![]);
+                let mut other = len;
+                if back > 2 {
+                    other ^= 0x1000_0000;
+                    let desc = Desc { addr: 0, len: other, flags: WRITE, next: 0 };
+                    driver.mem.put_desc(driver.desc(head), desc);
+                }
+                due.push_front((head, other));
+                break;
             }
         }
     }
@@ -127,16 +126,14 @@ proptest! {
         at in any::<u16>(),
         order in any_order(),
         turns in prop::collection::vec((0u16..200, 0u16..200), 1..20),
-        two in any::<bool>(),
+        step in prop::sample::select(vec![1u16, 2, 4, 8, 16]),
     ) {
-        let size = 2u16 << shift;
-        // Chains of two have every other head.
-        let (step, flags) = if two { (2, WRITE | NEXT) } else { (1, WRITE) };
+        let size = 16u16 << shift;
         let mut driver = Driver::new(size, 0x1000);
         driver.start(at);
         let regions = [(0, u64::from(u32::MAX), 0x1000)];
         let built = table(&regions).build();
-        let mut ring = driver.device(Negotiated::NONE, at);
+        let mut device = Device::new(&driver, Negotiated::NONE, at, built);
         // How often each may be read.
         let mut entries = vec![0u32; usize::from(size)];
         let mut descs = vec![0u32; usize::from(size)];
@@ -146,7 +143,7 @@ proptest! {
                 let head = order.head(driver.avail, size / step) * step;
                 for part in 0..step {
                     let index = head + part;
-                    let flags = if part == 0 { flags } else { WRITE };
+                    let flags = if part + 1 < step { WRITE | NEXT } else { WRITE };
                     let next = index + 1;
                     driver.mem.put_desc(driver.desc(index), Desc { addr: 0, len: 1, flags, next });
                     descs[usize::from(index)] = 1;
@@ -155,15 +152,13 @@ proptest! {
                 driver.post(head);
                 waiting += 1;
             }
-            let mut out = segs(512);
-            let known = ring.is_drained();
+            let known = device.ring.is_drained();
             let (taken, events) = driver.mem.watch(|| {
                 (0..taking)
-                    .map_while(|_| {
-                        take(&mut ring, &driver.mem, &built, &mut 0, &mut out).unwrap()
-                    })
+                    .map_while(|_| device.take(&driver.mem, End::Complete).unwrap())
                     .count()
             });
+            device.publish(&driver.mem);
             prop_assert_eq!(taken, usize::from(taking.min(waiting)));
             waiting -= taken as u16;
             let idx = driver.avail_idx()..driver.avail_idx() + 2;
@@ -228,18 +223,16 @@ fn few_accesses() {
         }
         let regions = [(0, 0x1000, 0x1000)];
         let built = table(&regions).build();
-        let mut ring = driver.device(Negotiated::NONE, 0);
-        let mut out = segs(usize::from(SIZE));
-        let (heads, events) = driver.mem.watch(|| {
-            let mut next = || take(&mut ring, &driver.mem, &built, &mut 0, &mut out).unwrap();
+        let mut device = Device::new(&driver, Negotiated::NONE, 0, built);
+        let (taken, events) = driver.mem.watch(|| {
             (0..SIZE)
-                .map_while(|_| next().map(|chain| chain.head))
-                .collect::<Vec<u16>>()
+                .map_while(|_| device.next(&driver.mem).unwrap())
+                .collect::<Vec<_>>()
         });
-        let expected: Vec<u16> = (0..SIZE).map(|at| order.head(at, SIZE)).collect();
-        assert_eq!(heads, expected);
-        for (seg, head) in out.iter().zip(expected) {
-            assert_eq!(seg.base(), 0x1000 + usize::from(head));
+        assert_eq!(taken.len(), usize::from(SIZE));
+        for (at, (head, took)) in (0..SIZE).zip(taken) {
+            assert_eq!(head, order.head(at, SIZE));
+            assert_eq!(took.segs, [IoVec::new(0x1000 + usize::from(head), 1)]);
         }
         let idx = driver.avail_idx();
         assert_eq!(reads(&events, idx..idx + 2), 1);
@@ -247,46 +240,6 @@ fn few_accesses() {
         assert_eq!(reads(&events, entries), 4);
         let descs = driver.desc(0)..driver.avail_flags();
         assert_eq!(reads(&events, descs), usize::from(SIZE) / each, "{order:?}");
-    }
-}
-
-/// What was wrong and is right by now is taken, although what was there has been read before.
-#[test]
-fn put_right() {
-    let good = |len| Desc {
-        addr: 0,
-        len,
-        flags: WRITE,
-        next: 0,
-    };
-    let regions = [(0, 0x1000, 0x1000)];
-    let built = table(&regions).build();
-    for bad_entry in [false, true] {
-        let mut driver = Driver::new(4, 0x1000);
-        driver.start(0);
-        for head in 0..4 {
-            driver
-                .mem
-                .put_desc(driver.desc(head), good(u32::from(head) + 1));
-            driver.post(head);
-        }
-        if bad_entry {
-            driver.mem.put_u16(driver.avail_entry(2), 4);
-        } else {
-            driver.mem.put_desc(driver.desc(2), good(0x1001));
-        }
-        let mut ring = driver.device(Negotiated::NONE, 0);
-        let mut out = segs(8);
-        let mut next = |ring: &mut Ring| {
-            let taken = take(ring, &driver.mem, &built, &mut 0, &mut out);
-            taken.map(|taken| taken.map_or(0, |chain| chain.bytes))
-        };
-        assert_eq!((next(&mut ring), next(&mut ring)), (Ok(1), Ok(2)));
-        assert!(next(&mut ring).is_err());
-        driver.mem.put_u16(driver.avail_entry(2), 2);
-        driver.mem.put_desc(driver.desc(2), good(5));
-        assert_eq!((next(&mut ring), next(&mut ring)), (Ok(5), Ok(4)));
-        assert_eq!(next(&mut ring), Ok(0));
     }
 }
 
@@ -319,13 +272,10 @@ fn indirect_runs() {
         let end = driver.data() + 16 * readable as usize;
         driver.mem.poison_reads(end..end + 1);
         driver.post(0);
-        let mut ring = driver.device(Negotiated::NONE, 0);
-        let mut out = segs(64);
-        let (taken, events) = driver
-            .mem
-            .watch(|| take(&mut ring, &driver.mem, &built, &mut 0, &mut out));
-        assert!(taken.is_ok_and(|taken| taken.is_some()));
-        let lens: Vec<usize> = out.iter().map(|seg| seg.len()).collect();
+        let mut device = Device::new(&driver, Negotiated::NONE, 0, built);
+        let (took, events) = driver.mem.watch(|| device.take(&driver.mem, End::Complete));
+        let took = took.unwrap().unwrap();
+        let lens: Vec<usize> = took.segs.iter().map(|seg| seg.len()).collect();
         assert_eq!(lens, (1..=readable as usize).collect::<Vec<_>>());
         if readable == COUNT {
             let table = driver.data()..driver.data() + 16 * COUNT as usize;

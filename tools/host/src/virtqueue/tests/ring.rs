@@ -5,11 +5,14 @@
 use std::cell::RefCell;
 
 use super::model::{
-    segs,
     table,
     WRITE, //
 };
 use crate::{
+    device::{
+        Device,
+        End, //
+    },
     driver::{
         Driver,
         OWNER, //
@@ -20,10 +23,8 @@ use crate::{
         uapi::VringAddr, //
     },
     virtqueue::{
-        chain::take,
         features::Negotiated,
         layout::Layout,
-        ring::Ring,
         uapi::Desc, //
     },
 };
@@ -165,14 +166,12 @@ fn moving() {
     }
     let regions = [(0, 0x1000, OWNER as u64)];
     let built = table(&regions).build();
-    let mut ring = driver.device(FLAGS, 0);
-    let mut out = segs(8);
-    let mut head = |ring: &mut Ring, driver: &Driver| {
-        take(ring, &driver.mem, &built, &mut 0, &mut out)
-            .unwrap()
-            .map(|chain| chain.head)
+    let mut device = Device::new(&driver, FLAGS, 0, built);
+    let head = |device: &mut Device, driver: &Driver| {
+        let next = device.next(&driver.mem).unwrap();
+        next.map(|(head, _)| head)
     };
-    assert_eq!(head(&mut ring, &driver), Some(0));
+    assert_eq!(head(&mut device, &driver), Some(0));
     // The available ring elsewhere, in the other order.
     let data = driver.data();
     for at in 0..8 {
@@ -184,15 +183,17 @@ fn moving() {
         data as u64,
         driver.used_flags() as u64,
     );
-    ring.set_layout(request::places(ring.layout(), &moved).unwrap());
-    assert_eq!(head(&mut ring, &driver), Some(6));
-    // Back again by one, and from elsewhere.
-    ring.rewind(1);
-    assert_eq!(head(&mut ring, &driver), Some(6));
+    let layout = request::places(device.ring.layout(), &moved).unwrap();
+    device.ring.set_layout(layout);
+    // Taken and put back, and taken.
+    let dropped = device.take(&driver.mem, End::Drop);
+    assert!(dropped.is_ok_and(|took| took.is_some()));
+    assert_eq!(head(&mut device, &driver), Some(6));
+    // From elsewhere.
     driver.mem.put_u16(data + 4 + 2 * 7, 3);
-    ring.set_base(7);
-    assert_eq!(head(&mut ring, &driver), Some(3));
-    assert_eq!(head(&mut ring, &driver), None);
+    device.ring.set_base(7);
+    assert_eq!(head(&mut device, &driver), Some(3));
+    assert_eq!(head(&mut device, &driver), None);
 }
 
 #[test]

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A queue, of which nothing is read before it is needed.
+
+use super::{
+    table,
+    walk,
+    Buffer, //
+};
+use crate::{
+    device::{
+        End,
+        Got,
+        Took, //
+    },
+    driver::Driver,
+    virtqueue::{
+        fault::Fault,
+        mem::GuestMemory,
+        uapi::UsedElem, //
+    },
+};
+
+/// What stops a queue: there is no head to hand back, or the ring cannot be trusted. All else is
+/// wrong with one buffer.
+pub(crate) const STOPS: [Fault; 7] = [
+    Fault::AvailUnreadable,
+    Fault::AvailJump,
+    Fault::HeadRange,
+    Fault::NextRange,
+    Fault::Loop,
+    Fault::DescUnreadable,
+    Fault::UsedUnwritable,
+];
+
+/// See the [module's documentation](self).
+pub(crate) struct Queue<'a> {
+    regions: &'a [(u64, u64, u64)],
+    /// Room for segments, and for used entries.
+    room: (usize, usize),
+    /// The position of the next buffer.
+    at: u16,
+    /// How far the guest was when it was last looked at: when it seemed to have nothing more.
+    seen: u16,
+    /// Used entries that wait.
+    used: Vec<UsedElem>,
+}
+
+impl<'a> Queue<'a> {
+    /// One that goes on at position `at`.
+    pub(crate) fn new(regions: &'a [(u64, u64, u64)], at: u16, room: (usize, usize)) -> Self {
+        Self {
+            regions,
+            room,
+            at,
+            seen: at,
+            used: Vec::new(),
+        }
+    }
+
+    /// The same as the device's.
+    pub(crate) fn state(&self) -> (u16, Vec<UsedElem>) {
+        (self.at, self.used.clone())
+    }
+
+    /// What waits has been handed back.
+    pub(crate) fn published(&mut self) {
+        self.used.clear();
+    }
+
+    fn head(&mut self, driver: &Driver) -> Result<Option<u16>, Fault> {
+        let word = |addr| {
+            let word = driver.mem.read_u16(addr);
+            word.map_err(|_| Fault::AvailUnreadable)
+        };
+        if self.seen == self.at {
+            let idx = word(driver.avail_idx())?;
+            if idx.wrapping_sub(self.at) > driver.size {
+                return Err(Fault::AvailJump);
+            }
+            self.seen = idx;
+            if idx == self.at {
+                return Ok(None);
+            }
+        }
+        match word(driver.avail_entry(self.at))? {
+            head if head < driver.size => Ok(Some(head)),
+            _ => Err(Fault::HeadRange),
+        }
+    }
+
+    /// Adds the next buffer to `took`; `None` when there is none, or no room for its used entry.
+    fn add(&mut self, driver: &Driver, took: &mut Took) -> Result<Option<Buffer>, Fault> {
+        let Some(head) = self.head(driver)? else {
+            return Ok(None);
+        };
+        if self.used.len() == self.room.1 {
+            return Ok(None);
+        }
+        let id = u32::from(head);
+        self.at = self.at.wrapping_add(1);
+        self.used.push(UsedElem { id, len: 0 });
+        let room = self.room.0 - took.segs.len();
+        let buffer = walk(driver, &table(self.regions), head, room)?;
+        took.segs.extend(&buffer.segs);
+        took.writable += buffer.writable;
+        took.bytes += buffer.bytes;
+        took.count += 1;
+        Ok(Some(buffer))
+    }
+
+    /// Leaves what was taken since `before` where it belongs.
+    fn end(&mut self, (at, pending): (u16, usize), end: End) {
+        match end {
+            End::Complete => {}
+            End::Refuse(fault) if !STOPS.contains(&fault) => {
+                for elem in &mut self.used[pending..] {
+                    elem.len = 0;
+                }
+            }
+            End::Refuse(_) | End::Drop => {
+                self.at = at;
+                self.used.truncate(pending);
+            }
+        }
+    }
+
+    /// What taking a buffer comes to.
+    pub(crate) fn take(&mut self, driver: &Driver, end: End) -> Result<Option<Took>, Fault> {
+        let before = (self.at, self.used.len());
+        let mut took = Took::default();
+        let buffer = self.add(driver, &mut took);
+        match buffer {
+            Ok(Some(_)) => self.end(before, end),
+            Ok(None) => self.end(before, End::Drop),
+            Err(fault) => self.end(before, End::Refuse(fault)),
+        }
+        Ok(buffer?.map(|_| took))
+    }
+
+    /// What taking room comes to.
+    pub(crate) fn take_room(
+        &mut self,
+        driver: &Driver,
+        (want, max): (usize, usize),
+        end: End,
+    ) -> Result<Got, Fault> {
+        let before = (self.at, self.used.len());
+        let got = self.collect(driver, want, max);
+        match &got {
+            Ok(Got::Ready(_)) => self.end(before, end),
+            Ok(Got::Short | Got::TooSmall) => self.end(before, End::Drop),
+            Err(fault) => self.end(before, End::Refuse(*fault)),
+        }
+        got
+    }
+
+    fn collect(&mut self, driver: &Driver, want: usize, max: usize) -> Result<Got, Fault> {
+        let mut took = Took::default();
+        while took.bytes < want {
+            if usize::from(took.count) == max || took.segs.len() == self.room.0 {
+                return Ok(Got::TooSmall);
+            }
+            let left = want - took.bytes;
+            let buffer = match self.add(driver, &mut took) {
+                // With those before it; what is too long by itself comes first one day.
+                Err(Fault::TooManySegments) if took.count > 0 => return Ok(Got::TooSmall),
+                buffer => buffer?,
+            };
+            let Some(buffer) = buffer else {
+                return Ok(Got::Short);
+            };
+            if buffer.readable > 0 || buffer.writable == 0 {
+                return Err(Fault::Direction);
+            }
+            if let Some(elem) = self.used.last_mut() {
+                elem.len = buffer.bytes.min(left) as u32;
+            }
+        }
+        Ok(Got::Ready(took))
+    }
+}

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Buffers that are wrong in themselves, at any place; and what is wrong with the ring, found in
+//! the midst of others.
+
+use super::model::{
+    table,
+    INDIRECT,
+    NEXT,
+    STOPS,
+    WRITE, //
+};
+use crate::{
+    device::{
+        Device,
+        End,
+        Got,
+        Took, //
+    },
+    driver::Driver,
+    virtqueue::{
+        fault::Fault,
+        features::Negotiated,
+        uapi::{
+            Desc,
+            UsedElem, //
+        },
+    },
+};
+
+/// Buffers of 16 bytes, as many as this, whose heads are their numbers.
+const COUNT: u16 = 5;
+const EACH: usize = 16;
+const ALL: (usize, usize) = (EACH * COUNT as usize, 1024);
+/// As many entries as there are descriptors; those from `SPARE` on are the second of a chain.
+const SIZE: u16 = 16;
+const SPARE: u16 = 8;
+/// So that the entries go over the end of the ring, and positions over that of numbers.
+const AT: u16 = 0xfffe;
+const LEN: usize = 0x20_0000;
+
+/// What can be wrong with a buffer, for whoever wants room.
+const BAD: [Fault; 9] = [
+    Fault::IndirectLength,
+    Fault::IndirectTooLong,
+    Fault::IndirectLoop,
+    Fault::IndirectUnreadable,
+    Fault::IndirectNested,
+    Fault::Unmapped,
+    Fault::TooManySegments,
+    Fault::Order,
+    Fault::Direction,
+];
+
+const fn desc(addr: u64, len: u32, flags: u16) -> Desc {
+    Desc {
+        addr,
+        len,
+        flags,
+        next: 0,
+    }
+}
+
+fn guest() -> Driver {
+    let mut driver = Driver::new(SIZE, LEN);
+    driver.start(AT);
+    for head in 0..SIZE {
+        heal(&driver, head);
+    }
+    // Indirect tables: one that refers to another, one that cannot be read, and a long one.
+    let data = driver.data();
+    driver.mem.put_desc(data, desc(0, 16, INDIRECT));
+    driver.mem.poison_reads(data + 16..data + 32);
+    for at in 2..0x1000 {
+        let next = desc(0, 1, WRITE | NEXT);
+        driver.mem.put_desc(data + 16 * at, next);
+    }
+    driver
+}
+
+/// Makes the buffer a good one.
+fn heal(driver: &Driver, head: u16) {
+    let good = desc(0x100 + u64::from(head), EACH as u32, WRITE);
+    driver.mem.put_desc(driver.desc(head), good);
+}
+
+/// Makes the buffer a bad one.
+fn spoil(driver: &Driver, head: u16, fault: Fault) {
+    let chain = |second: Desc| {
+        let next = SPARE + head;
+        driver.mem.put_desc(driver.desc(next), second);
+        let first = desc(0, 8, WRITE | NEXT);
+        Desc { next, ..first }
+    };
+    let bad = match fault {
+        Fault::IndirectLength => desc(0, 17, INDIRECT),
+        Fault::IndirectTooLong => desc(0, 16 * 65537, INDIRECT),
+        Fault::IndirectLoop => desc(32, 160, INDIRECT),
+        Fault::IndirectUnreadable => desc(16, 16, INDIRECT),
+        Fault::IndirectNested => desc(0, 16, INDIRECT),
+        Fault::Unmapped => chain(desc(LEN as u64 - 8, 9, WRITE)),
+        Fault::TooManySegments => desc(32, 16 * 1025, INDIRECT),
+        Fault::Order => chain(desc(0, 8, 0)),
+        Fault::Direction => desc(0, EACH as u32, 0),
+        Fault::NextRange => Desc {
+            next: SIZE,
+            ..desc(0, 8, WRITE | NEXT)
+        },
+        Fault::Loop => Desc {
+            next: head,
+            ..desc(0, 1, WRITE | NEXT)
+        },
+        fault => panic!("{fault:?}"),
+    };
+    driver.mem.put_desc(driver.desc(head), bad);
+}
+
+fn device(driver: &Driver) -> Device {
+    let built = table(&[(0, LEN as u64, driver.data() as u64)]).build();
+    Device::new(driver, Negotiated::NONE, AT, built).with_pending(BEFORE)
+}
+
+/// What waited before, and stays.
+const BEFORE: UsedElem = UsedElem { id: 77, len: 7 };
+
+fn elems(list: impl IntoIterator<Item = (u16, usize)>) -> Vec<UsedElem> {
+    let elem = |(head, len)| UsedElem {
+        id: u32::from(head),
+        len: len as u32,
+    };
+    [BEFORE]
+        .into_iter()
+        .chain(list.into_iter().map(elem))
+        .collect()
+}
+
+/// Which of the buffers are bad, in each way that there is.
+fn masks() -> impl Iterator<Item = Vec<bool>> {
+    (0u16..1 << COUNT).map(|mask| (0..COUNT).map(|nth| (mask >> nth) & 1 == 1).collect())
+}
+
+/// The used ring has what was completed, in that order, behind what waited.
+fn check_published(driver: &Driver, device: &mut Device) {
+    let used = device.state().1;
+    assert_eq!(used.len(), usize::from(COUNT) + 1);
+    assert_eq!(device.publish(&driver.mem).fault, None);
+    for (nth, elem) in (0..).zip(used) {
+        assert_eq!(driver.used(AT.wrapping_add(nth)), (elem.id, elem.len));
+        assert_eq!(elem.id, if nth == 0 { 77 } else { u32::from(nth) - 1 });
+    }
+    let idx = AT.wrapping_add(COUNT + 1);
+    assert_eq!(driver.mem.get_u16(driver.used_idx()), idx);
+}
+
+/// One by one each of the bad ones is handed back, and all others are taken.
+#[test]
+fn one_by_one() {
+    for fault in BAD.into_iter().filter(|fault| *fault != Fault::Direction) {
+        for bad in masks() {
+            let mut driver = guest();
+            for head in 0..COUNT {
+                if bad[usize::from(head)] {
+                    spoil(&driver, head, fault);
+                }
+                driver.post(head);
+            }
+            let mut device = device(&driver);
+            for head in 0..COUNT {
+                let got = device.take(&driver.mem, End::Complete);
+                match got {
+                    Ok(Some(took)) => {
+                        assert!(!bad[usize::from(head)], "{fault:?} {bad:?}");
+                        assert_eq!((took.count, took.bytes), (1, EACH));
+                    }
+                    got => {
+                        assert_eq!(got, Err(fault), "{bad:?} {head}");
+                        assert!(bad[usize::from(head)], "{fault:?} {bad:?}");
+                    }
+                }
+                let state = (
+                    AT.wrapping_add(head + 1),
+                    elems((0..=head).map(|of| (of, 0))),
+                );
+                assert_eq!(device.state(), state, "{fault:?} {bad:?}");
+            }
+            assert_eq!(device.take(&driver.mem, End::Complete), Ok(None));
+            check_published(&driver, &mut device);
+        }
+    }
+}
+
+/// Where room is wanted those before a bad one are handed back with it, in the ring's order, and
+/// room is then made of what comes behind.
+#[test]
+fn with_those_before() {
+    for fault in BAD {
+        for bad in masks() {
+            let mut driver = guest();
+            for head in 0..COUNT {
+                if bad[usize::from(head)] {
+                    spoil(&driver, head, fault);
+                }
+                driver.post(head);
+            }
+            // What is too long for those before it is not the guest's mistake.
+            let first_only = fault == Fault::TooManySegments;
+            if first_only && bad.windows(2).any(|two| two == [false, true]) {
+                continue;
+            }
+            let mut device = device(&driver);
+            let mut done = 0;
+            for head in (0..COUNT).filter(|head| bad[usize::from(*head)]) {
+                let got = device.take_room(&driver.mem, ALL, End::Complete);
+                assert_eq!(got, Err(fault), "{bad:?}");
+                done = head + 1;
+                let state = (
+                    AT.wrapping_add(done),
+                    elems((0..done).map(|head| (head, 0))),
+                );
+                assert_eq!(device.state(), state, "{fault:?} {bad:?}");
+            }
+            let left = usize::from(COUNT - done);
+            if left < usize::from(COUNT) {
+                let got = device.take_room(&driver.mem, ALL, End::Complete);
+                assert_eq!(got, Ok(Got::Short), "{fault:?} {bad:?}");
+            }
+            if left > 0 {
+                // One byte less than there are.
+                let wanted = (EACH * left - 1, left);
+                let got = device.take_room(&driver.mem, wanted, End::Complete);
+                let Ok(Got::Ready(Took { bytes, count, .. })) = got else {
+                    panic!("{got:?}");
+                };
+                assert_eq!((bytes, usize::from(count)), (EACH * left, left));
+                let last = COUNT - 1;
+                let refused = (0..done).map(|head| (head, 0));
+                let whole = (done..last).map(|head| (head, EACH));
+                let all = elems(refused.chain(whole).chain([(last, EACH - 1)]));
+                assert_eq!(device.state().1, all);
+            }
+            check_published(&driver, &mut device);
+        }
+    }
+}
+
+/// What would do by itself, but is too much together with what was taken before it, makes the
+/// packet too big and not the guest wrong; whether it would is found out when it is the first.
+#[test]
+fn too_many_together() {
+    for (segs, fits) in [(1023u32, true), (1024, false)] {
+        let mut driver = guest();
+        driver.post(0);
+        let data = driver.data();
+        let end = desc(0, 1, WRITE);
+        driver.mem.put_desc(data + 16 * (1 + segs as usize), end);
+        let long = desc(32, 16 * segs, INDIRECT);
+        driver.mem.put_desc(driver.desc(1), long);
+        driver.post(1);
+        let mut device = device(&driver);
+        let want = EACH + segs as usize;
+        for _ in 0..3 {
+            let got = device.take_room(&driver.mem, (want, 1024), End::Drop);
+            match got {
+                Ok(Got::Ready(took)) => assert!(fits && took.segs.len() == 1024),
+                got => assert!(!fits && got == Ok(Got::TooSmall), "{got:?} {segs}"),
+            }
+            assert_eq!(device.state(), (AT, elems([])));
+        }
+        // A smaller packet, and then it is the first.
+        let got = device.take_room(&driver.mem, (1, 1024), End::Complete);
+        assert!(matches!(got, Ok(Got::Ready(_))));
+        let got = device.take_room(&driver.mem, (segs as usize, 1024), End::Complete);
+        assert!(matches!(got, Ok(Got::Ready(took)) if took.segs.len() == segs as usize));
+        assert_eq!(device.state().1, elems([(0, 1), (1, segs as usize)]));
+    }
+}
+
+/// Buffers that are dropped are all back in the ring, and whoever takes the next ones gets them
+/// as they are then.
+#[test]
+fn dropped() {
+    for count in 1..=COUNT {
+        for end in [End::Drop, End::Refuse(Fault::UsedUnwritable)] {
+            let mut driver = guest();
+            for head in 0..COUNT {
+                driver.post(head);
+            }
+            let mut device = device(&driver);
+            let wanted = (EACH * usize::from(count), 1024);
+            for round in 0..3 {
+                let got = device.take_room(&driver.mem, wanted, end);
+                let Ok(Got::Ready(took)) = got else {
+                    panic!("{got:?}");
+                };
+                assert_eq!(took.count, count);
+                let addr = driver.data() + 0x100 * (round + 1);
+                let addrs = took.segs.iter().map(|seg| seg.base() - addr);
+                assert!(addrs.eq(0..usize::from(count)), "{round} {:x?}", took.segs);
+                assert_eq!(device.state(), (AT, elems([])), "{count} {end:?}");
+                // A guest that puts right what nobody has complained of.
+                for head in 0..COUNT {
+                    let addr = 0x100 * (round as u64 + 2) + u64::from(head);
+                    let other = desc(addr, EACH as u32, WRITE);
+                    driver.mem.put_desc(driver.desc(head), other);
+                }
+            }
+            let got = device.take_room(&driver.mem, wanted, End::Complete);
+            assert!(matches!(got, Ok(Got::Ready(_))));
+            let taken = elems((0..count).map(|head| (head, EACH)));
+            assert_eq!(device.state(), (AT.wrapping_add(count), taken));
+        }
+    }
+}
+
+/// What stops the queue leaves all that was collected before it where it was, as often as it is
+/// tried; when it has been put right, all of it is taken.
+#[test]
+fn ring_faults_in_the_midst() {
+    let faults = STOPS
+        .iter()
+        .filter(|fault| **fault != Fault::UsedUnwritable);
+    for fault in faults.copied() {
+        for at in 0..COUNT {
+            let mut driver = guest();
+            for head in 0..at {
+                driver.post(head);
+            }
+            let mut device = device(&driver);
+            // How far the guest is is looked at when there seems to be no more.
+            let got = device.take_room(&driver.mem, ALL, End::Drop);
+            assert_eq!(got, Ok(Got::Short));
+            let position = AT.wrapping_add(at);
+            let (entry, idx) = (driver.avail_entry(position), driver.avail_idx());
+            for head in at..COUNT {
+                driver.post(head);
+            }
+            match fault {
+                Fault::AvailUnreadable => driver.mem.poison_reads(idx..idx + 1),
+                Fault::AvailJump => driver.lie(position.wrapping_add(SIZE + 1)),
+                Fault::HeadRange => driver.mem.put_u16(entry, SIZE),
+                Fault::DescUnreadable => {
+                    let addr = driver.desc(at);
+                    driver.mem.poison_reads(addr + 15..addr + 16);
+                }
+                fault => spoil(&driver, at, fault),
+            }
+            for _ in 0..3 {
+                let got = device.take_room(&driver.mem, ALL, End::Complete);
+                assert_eq!(got, Err(fault), "{at}");
+                assert_eq!(device.state(), (AT, elems([])), "{fault:?} {at}");
+            }
+            driver.mem.heal();
+            driver.tell();
+            driver.mem.put_u16(entry, at);
+            heal(&driver, at);
+            let got = device.take_room(&driver.mem, ALL, End::Complete);
+            assert!(
+                matches!(&got, Ok(Got::Ready(took)) if took.count == COUNT),
+                "{got:?}"
+            );
+            let all = elems((0..COUNT).map(|head| (head, EACH)));
+            assert_eq!(device.state().1, all, "{fault:?} {at}");
+            check_published(&driver, &mut device);
+        }
+    }
+}
+
+/// An entry behind the end of the ring that cannot be read is found when it is needed, and not
+/// with those before the end.
+#[test]
+fn entry_in_the_midst() {
+    let mut driver = guest();
+    for head in 0..COUNT {
+        driver.post(head);
+    }
+    let mut device = device(&driver);
+    let entry = driver.avail_entry(0);
+    driver.mem.poison_reads(entry..entry + 2);
+    for _ in 0..2 {
+        let got = device.take_room(&driver.mem, ALL, End::Complete);
+        assert_eq!(got, Err(Fault::AvailUnreadable));
+        assert_eq!(device.state(), (AT, elems([])));
+    }
+    let got = device.take_room(&driver.mem, (2 * EACH, 1024), End::Drop);
+    assert!(matches!(got, Ok(Got::Ready(took)) if took.count == 2));
+}
+
+/// Whoever fills buffers and finds one that is wrong hands back all, and goes on behind them.
+#[test]
+fn by_whoever_fills_them() {
+    let faults = [Fault::Unwritable, Fault::Direction, Fault::NoPacket];
+    for fault in faults {
+        let mut driver = guest();
+        for head in 0..COUNT {
+            driver.post(head);
+        }
+        let mut device = device(&driver);
+        let wanted = (3 * EACH - 1, 1024);
+        let got = device.take_room(&driver.mem, wanted, End::Refuse(fault));
+        assert!(matches!(got, Ok(Got::Ready(took)) if took.count == 3));
+        let three = [(0, 0), (1, 0), (2, 0)];
+        assert_eq!(device.state(), (AT.wrapping_add(3), elems(three)));
+        let got = device.take(&driver.mem, End::Refuse(fault));
+        assert!(got.is_ok_and(|took| took.is_some()));
+        let got = device.take_room(&driver.mem, (EACH, 1), End::Complete);
+        assert!(matches!(got, Ok(Got::Ready(took)) if took.count == 1));
+        let all = elems(three.into_iter().chain([(3, 0), (4, EACH)]));
+        assert_eq!(device.state().1, all);
+        check_published(&driver, &mut device);
+    }
+}
