@@ -92,7 +92,6 @@ void vnr_kcov_remote_stop(void);
 int vnr_sock_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
 int vnr_sock_recvmsg(struct socket *sock, struct msghdr *msg, size_t len,
 		     int flags);
-struct file *vnr_sock_file(struct socket *sock);
 int vnr_sock_family(struct socket *sock);
 int vnr_sock_type(struct socket *sock);
 int vnr_sock_sndbuf(struct socket *sock);

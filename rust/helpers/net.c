@@ -13,11 +13,6 @@ int vnr_sock_recvmsg(struct socket *sock, struct msghdr *msg, size_t len,
 	return sock->ops->recvmsg(sock, msg, len, flags);
 }
 
-struct file *vnr_sock_file(struct socket *sock)
-{
-	return sock->file;
-}
-
 int vnr_sock_family(struct socket *sock)
 {
 	return sock->sk->sk_family;

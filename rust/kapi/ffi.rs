@@ -64,17 +64,11 @@ mod generated {
         sk_buff,
         task_struct,
         wait_queue_entry,
-        wait_queue_entry_t,
-        wait_queue_head,
-        wait_queue_head_t, //
+        wait_queue_head, //
     };
     use kernel::bindings::__poll_t;
     use kernel::ffi;
     use pin_init::MaybeZeroable;
-
-    type __kernel_size_t = usize;
-    type __kernel_ssize_t = isize;
-    type __kernel_ptrdiff_t = isize;
 
     include!("bindings_generated.rs");
 }
