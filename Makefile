@@ -19,7 +19,7 @@ help:
 	@echo 'make test-kcsan   some of them on a kernel that looks for data races'
 	@echo 'make shell        a shell in the machine, with the module loaded'
 	@echo 'make lint         formatting, warnings, layers, style'
-	@echo 'make bench        side by side with the C module'
+	@echo 'make bench        what a packet costs beside the C module, and the page that says so'
 	@echo 'make bench-quick  what a packet costs, in two minutes'
 	@echo 'make modules      the module, for KERNEL= or for the tree at KDIR='
 	@echo 'make install      the module into the running kernel, built with KDIR='

@@ -16,16 +16,23 @@ processor() {
 	esac
 }
 
+# count_with PROCESSOR: sets counts, what such a machine needs of scripts/vm.
+count_with() {
+	local kind
+	kind=$(processor "$1")
+	counts=(-e -c 1 -q "-cpu $kind" -q "-icount shift=0,sleep=off")
+}
+
 # counting PROCESSOR NAME SUITE [ARGUMENT]...: boots one and runs scripts/suites/SUITE in it,
 # with the module at VNR_MODULE in the tree, if that is set.
 counting() {
-	local kind name=$2 suite=$3
-	kind=$(processor "$1")
+	local counts name=$2 suite=$3
+	count_with "$1"
 	shift 3
 	local words=("$srcdir/scripts/suites/$suite" "$@")
 	if [ -n "${VNR_MODULE:-}" ]; then
 		[ -e "$tree$VNR_MODULE" ] || die "no module $VNR_MODULE in $tree"
 		words=(env "VNR_MODULE=$VNR_MODULE" "${words[@]}")
 	fi
-	"$repo/scripts/vm" -e -c 1 -q "-cpu $kind" -q "-icount shift=0,sleep=off" "$name" "${words[@]}"
+	"$repo/scripts/vm" "${counts[@]}" "$name" "${words[@]}"
 }

@@ -5,11 +5,11 @@
 # instructions for each packet; and those in a module with debug information by the function
 # and the line of its source text as well, whatever was inlined into what.
 #
-#   perf script -F pid,tid,ip | profile.py DIRECTORY [MODULE.ko]
+#   perf script -F pid,tid,ip | profile.py DIRECTORY FILE [MODULE.ko]
 #
 # DIRECTORY holds kallsyms, of the machine, and cost.csv, which says what a packet costs when
 # nobody samples: the samples give the shares only, for each of them costs the worker
-# something itself.
+# something itself. The shares are added to FILE as well, for programs.
 import bisect
 import collections
 import csv
@@ -46,8 +46,11 @@ def sampled(lines):
 
 
 def cost_of(path):
-    with open(path, encoding="ascii") as rows:
-        return statistics.median(float(row["ns_per_packet"]) for row in csv.DictReader(rows))
+    """The processor, the row, and what a packet costs there."""
+    with open(path, encoding="ascii") as lines:
+        rows = list(csv.DictReader(lines))
+    cost = statistics.median(float(row["instructions"]) for row in rows)
+    return rows[0]["processor"], rows[0]["row"], cost
 
 
 def run(words, lines):
@@ -85,24 +88,38 @@ class Shares:
             share = count / self.total
             print(f"{share:7.1%} {share * self.cost:11.0f}  {name}")
 
+    def lines(self, kind, counts):
+        """Kind, name, share in percent and instructions of each that show() prints."""
+        for name, count in counts.most_common():
+            share = count / self.total
+            if share < LEAST:
+                break
+            yield kind, name, f"{100 * share:.1f}", f"{share * self.cost:.0f}"
+
 
 def main():
-    place, module = sys.argv[1], (sys.argv[2:] or [None])[0]
+    place, file, module = sys.argv[1], sys.argv[2], (sys.argv[3:] or [None])[0]
     table = symbols(place + "/kallsyms")
     starts = [symbol[0] for symbol in table]
     counts = sampled(sys.stdin)
-    total, cost = sum(counts.values()), cost_of(place + "/cost.csv")
-    functions, parts = collections.Counter(), collections.Counter()
+    total = sum(counts.values())
+    processor, row, cost = cost_of(place + "/cost.csv")
+    found, parts = collections.Counter(), collections.Counter()
     for address, count in counts.items():
         _, name, part = table[bisect.bisect_right(starts, address) - 1]
-        functions[name, part] += count
+        found[name, part] += count
         parts[part] += count
-    names = demangled(sorted({name for name, _ in functions}))
-    print(f"{cost:.0f} instructions for each packet; {total} samples")
+    names = demangled(sorted({name for name, _ in found}))
+    functions = collections.Counter({
+        f"{names[name]} [{part}]": count for (name, part), count in found.items()})
+    print(f"{row}: {cost:.0f} instructions for each packet; {total} samples")
     shares = Shares(total, cost)
     shares.show("part", parts)
-    shares.show("function", collections.Counter({
-        f"{names[name]} [{part}]": count for (name, part), count in functions.items()}))
+    shares.show("function", functions)
+    with open(file, "a", encoding="ascii") as out:
+        for words in [("all", row, "100.0", f"{cost:.0f}"), *shares.lines("part", parts),
+                      *shares.lines("function", functions)]:
+            print(processor, row, *words, sep="\t", file=out)
     if module:
         in_module(shares, counts, table, starts, module)
 

@@ -13,6 +13,31 @@ pub enum Processor {
 }
 
 impl Processor {
+    /// Both, in the order of the tables.
+    pub const ALL: [Self; 2] = [Self::Fast, Self::Plain];
+
+    /// How scripts and files call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// How it is called in a table.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Fast => "fast string instructions",
+            Self::Plain => "no fast string instructions",
+        }
+    }
+
+    /// The one that is called so.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|p| p.name() == name);
+        found.ok_or_else(|| format!("no processor {name}"))
+    }
+
     /// That of this machine.
     pub fn this() -> Self {
         let info = fs::read_to_string("/proc/cpuinfo").expect("cpuinfo");
@@ -77,6 +102,15 @@ pub struct Case {
 }
 
 impl Case {
+    /// The row that is called so.
+    pub fn named(name: &str) -> Result<&'static Self, String> {
+        let found = CASES.iter().find(|case| case.name == name);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+            format!("no row {name}; there are {}", names.join(", "))
+        })
+    }
+
     /// Whether the frames are for segmentation offload.
     pub fn segmented(&self) -> bool {
         self.len > 1514

@@ -5,14 +5,15 @@
 //! On a machine whose clock counts instructions (`-icount shift=0`), the run time that the
 //! scheduler accounts to the worker is the number of instructions that it has executed.
 
-mod case;
 mod report;
 mod run;
 
-use case::{Case, Processor, CASES};
 use clap::Parser;
-use report::Report;
 use std::process::ExitCode;
+use vhost_bench::{
+    case::{Case, Processor, CASES},
+    measurements::{Measurement, Measurements},
+};
 
 /// Measures nodes in turn, one pair after the other.
 #[derive(Parser)]
@@ -41,14 +42,15 @@ impl Args {
         if self.rows.is_empty() {
             return Ok(CASES.iter().collect());
         }
-        let named = |name: &String| {
-            let found = CASES.iter().find(|c| c.name == *name);
-            found.ok_or_else(|| {
-                let names: Vec<&str> = CASES.iter().map(|c| c.name).collect();
-                format!("no row {name}; there are {}", names.join(", "))
-            })
-        };
-        self.rows.iter().map(named).collect()
+        self.rows.iter().map(|name| Case::named(name)).collect()
+    }
+
+    fn peers(&self) -> Result<Vec<(&str, &str)>, String> {
+        let split = self.peers.iter().map(|peer| {
+            let halves = peer.split_once('=');
+            halves.ok_or_else(|| format!("not NAME=PATH: {peer}"))
+        });
+        split.collect()
     }
 
     fn pairs(&self, case: &Case) -> usize {
@@ -67,33 +69,42 @@ impl Args {
     }
 }
 
+/// Measures a row of all peers, one pair after the other.
+fn measure(args: &Args, peers: &[(&str, &str)], case: &'static Case, into: &mut Measurements) {
+    for pair in 0..args.pairs(case) {
+        for (peer, path) in peers {
+            into.push(Measurement {
+                processor: Processor::this(),
+                case,
+                peer: (*peer).to_owned(),
+                pair,
+                instructions: run::measure(path, case, args.packets(case)),
+            });
+        }
+    }
+}
+
+/// Measures all that is asked for, and tells.
+fn run(args: &Args) -> Result<(), String> {
+    let (cases, peers) = (args.cases()?, args.peers()?);
+    let mut measured = Measurements::default();
+    for case in cases {
+        measure(args, &peers, case, &mut measured);
+    }
+    let names: Vec<&str> = peers.iter().map(|peer| peer.0).collect();
+    print!("{}", report::table(&measured, Processor::this(), &names)?);
+    if let Some(path) = &args.csv {
+        std::fs::write(path, measured.csv()).map_err(|e| format!("{path}: {e}"))?;
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let cases = match args.cases() {
-        Ok(cases) => cases,
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(what) => {
             eprintln!("{what}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let peers: Vec<(&str, &str)> = args
-        .peers
-        .iter()
-        .map(|p| p.split_once('=').expect("--peer NAME=PATH"))
-        .collect();
-    let mut report = Report::new();
-    for case in cases {
-        for pair in 0..args.pairs(case) {
-            for (name, path) in &peers {
-                let cost = run::measure(path, case, args.packets(case));
-                report.add(case, name, pair, cost);
-            }
+            ExitCode::FAILURE
         }
     }
-    let names: Vec<&str> = peers.iter().map(|p| p.0).collect();
-    print!("{}", report.table(&names, Processor::this()));
-    if let Some(path) = args.csv {
-        std::fs::write(&path, report.csv()).unwrap_or_else(|e| panic!("{path}: {e}"));
-    }
-    ExitCode::SUCCESS
 }

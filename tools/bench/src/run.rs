@@ -2,8 +2,8 @@
 
 //! One measurement.
 
-use crate::case::{Case, Layout, Work};
 use std::{fs, process::Command};
+use vhost_bench::case::{Case, Layout, Work};
 use vhost_selftests::{
     guest::{Memory, Piece, DESC_WRITE},
     net::{frame, segmented},
