@@ -2,6 +2,7 @@
 // Compiles: the same things, done as they are meant.
 use crate::kapi::batch::{
     BatchError,
+    Filling,
     TxBatch, //
 };
 use crate::kapi::{
@@ -21,9 +22,9 @@ use crate::kapi::{
     work::Context,
     worker::Worker, //
 };
-use crate::vhost::{
-    session::Session,
-    taken::Taken, //
+use crate::vhost::session::{
+    Session,
+    Taken, //
 };
 use kernel::prelude::*;
 
@@ -82,19 +83,32 @@ pub(crate) fn two(session: &mut Session<'_>) -> usize {
             taken.complete();
         }
     }
-    session.publish();
+    let _ = session.publish();
     segs
 }
 
-/// A packet becomes part of the batch, which is then sent.
+/// A batch, for as long as it and the socket are borrowed.
+pub(crate) fn open<'a>(batch: &'a mut TxBatch, sock: &'a Socket) -> Option<Filling<'a>> {
+    batch.open(sock, 12)
+}
+
+/// Packets become part of the batch one after the other, which is then sent, and may be filled
+/// again.
 pub(crate) fn send(
-    batch: &mut TxBatch,
-    sock: &Socket,
+    filling: &mut Filling<'_>,
     taken: &Taken<'_, '_>,
     mm: &InMm<'_>,
 ) -> Result<Result, BatchError> {
-    let mut frame = batch.copy_in(sock, mm, taken.segs(), 0, taken.len(), 12)?;
-    frame.header().fill(0);
-    frame.commit();
-    Ok(batch.send(sock))
+    for _ in 0..2 {
+        let mut frame = filling.copy_in(mm, taken.segs(), 0, taken.len())?;
+        frame.header().fill(0);
+        frame.commit();
+    }
+    Ok(filling.send())
+}
+
+/// One batch is for one socket after the other.
+pub(crate) fn both(batch: &mut TxBatch, one: &Socket, other: &Socket) -> usize {
+    let sent = open(batch, one).map_or(0, |filling| filling.len());
+    sent.wrapping_add(open(batch, other).map_or(0, |filling| filling.len()))
 }

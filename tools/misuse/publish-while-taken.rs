@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0499
-// Names: Taken<'_, '_>
+// Names: taken::Taken<'_, '_, UserMem<'_>>
 // Buffers are published while one of them is being filled.
 use crate::vhost::session::Session;
 
 pub(crate) fn early(session: &mut Session<'_>) {
     let _taken = session.take().ok().flatten();
-    session.publish();
+    let _ = session.publish();
 }

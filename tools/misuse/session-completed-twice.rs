@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0382
-// Names: `Taken::<'s, 'q>::complete` takes ownership
+// Names: `taken::Taken::<'s, 'q, M>::complete` takes ownership
 // A buffer is handed back twice.
-use crate::vhost::taken::Taken;
+use crate::vhost::session::Taken;
 
 pub(crate) fn twice(taken: Taken<'_, '_>) {
     taken.complete();

@@ -2,9 +2,9 @@
 // Error: E0621
 // Names: &'a mut Session<'q>
 // A buffer outlives the session that it was taken in.
-use crate::vhost::{
-    session::Session,
-    taken::Taken, //
+use crate::vhost::session::{
+    Session,
+    Taken, //
 };
 
 pub(crate) fn escape<'a, 'q>(session: &mut Session<'q>) -> Option<Taken<'a, 'q>> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0499
-// Names: Taken<'_, '_>
+// Names: taken::Taken<'_, '_, UserMem<'_>>
 // Two buffers are taken at a time, of which the first is then handed back.
 use crate::vhost::session::Session;
 

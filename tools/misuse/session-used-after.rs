@@ -2,7 +2,7 @@
 // Error: E0505
 // Names: Taken<'_, '_>
 // A buffer is used after it was handed back.
-use crate::vhost::taken::Taken;
+use crate::vhost::session::Taken;
 
 pub(crate) fn after(taken: Taken<'_, '_>) -> usize {
     let segs = taken.segs();
