@@ -10,7 +10,7 @@
 KERNEL ?= 7.3.4+deb13-cloud-amd64
 export KERNEL
 
-.PHONY: run test test-debug test-kcsan shell lint bench bench-quick modules install doc setup clean help
+.PHONY: run test test-debug test-kcsan shell lint bench bench-quick bench-clients modules install doc setup clean help
 
 help:
 	@echo 'make run          set up, build, boot, and let a guest use the module'
@@ -21,6 +21,7 @@ help:
 	@echo 'make lint         formatting, warnings, layers, style'
 	@echo 'make bench        what a packet costs beside the C module, and the page that says so'
 	@echo 'make bench-quick  what a packet costs, in two minutes'
+	@echo 'make bench-clients  guests, DPDK, and the memory of devices, side by side'
 	@echo 'make modules      the module, for KERNEL= or for the tree at KDIR='
 	@echo 'make install      the module into the running kernel, built with KDIR='
 	@echo 'make doc          Documentation as HTML'
@@ -58,6 +59,10 @@ bench: setup
 bench-quick: setup
 	@scripts/build
 	@scripts/bench/quick
+
+bench-clients: setup
+	@scripts/build
+	@scripts/bench/clients
 
 ifdef KDIR
 modules:
