@@ -4,6 +4,8 @@
 
 pub(crate) mod backend;
 pub(crate) mod device;
+mod fate;
+mod fill;
 mod hdr;
 mod rx;
 mod side;

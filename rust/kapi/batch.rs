@@ -10,12 +10,13 @@ use kernel::prelude::*;
 use super::{
     ffi,
     iov::IoVec,
+    message::message,
     mm::InMm,
     page::{
         align_cache,
-        Pages,
         Piece, //
     },
+    pages::Pages,
     socket::Socket,
 };
 
@@ -229,7 +230,7 @@ impl<'a> Filling<'a> {
             num: self.batch.len as u16,
             ptr: self.batch.frames.as_mut_ptr().cast(),
         };
-        let mut msg = super::socket::message(
+        let mut msg = message(
             (&raw mut ctl).cast(),
             core::mem::size_of::<ffi::tun_msg_ctl>(),
         );

@@ -76,7 +76,7 @@ impl Page {
     }
 
     /// A page of [`PAGE_LEN`], or a small one. May sleep.
-    fn any() -> Option<Self> {
+    pub(super) fn any() -> Option<Self> {
         Self::large().or_else(|| Self::alloc(ffi::VNR_GFP_PAGE, 0))
     }
 
@@ -96,7 +96,7 @@ impl Page {
     }
 
     /// Starts anew if no piece is in use any more.
-    fn restart(&mut self) -> bool {
+    pub(super) fn restart(&mut self) -> bool {
         // SAFETY: A page of ours by the invariant.
         if unsafe { ffi::vnr_page_ref_count(self.start.as_ptr().cast()) } != self.refs as i32 {
             return false;
@@ -150,7 +150,7 @@ impl Page {
 
     /// A piece of `len` bytes, while there is room.
     #[inline(always)]
-    fn piece(&mut self, len: usize) -> Option<Piece> {
+    pub(super) fn piece(&mut self, len: usize) -> Option<Piece> {
         let used = self.used.wrapping_add(align_cache(len));
         if len == 0 || len > PAGE_LEN || used > self.len {
             return None;
@@ -292,79 +292,5 @@ unsafe fn copy_run(to: NonNull<u8>, addr: usize, len: usize) -> Result {
     match unsafe { ffi::_copy_from_user(to.as_ptr().cast(), addr as *const _, len) } {
         0 => Ok(()),
         _ => Err(EFAULT),
-    }
-}
-
-/// Pages that small packets are copied into, one after the other in turn.
-pub(super) struct Pages {
-    pages: KVec<Page>,
-    current: usize,
-}
-
-/// The most pages that wait for their pieces. Where all are in use the oldest is left to who
-/// uses it.
-const PAGES_MAX: usize = 8;
-
-impl Pages {
-    /// None yet.
-    pub(super) const fn new() -> Self {
-        Self {
-            pages: KVec::new(),
-            current: 0,
-        }
-    }
-
-    /// A piece of `len` bytes, at most [`ffi::VNR_PAGE_SIZE`]. `None` without memory. May sleep.
-    #[inline(always)]
-    pub(super) fn piece(&mut self, len: usize) -> Option<Piece> {
-        if let Some(page) = self.pages.get_mut(self.current) {
-            if let Some(piece) = page.piece(len) {
-                return Some(piece);
-            }
-        }
-        self.turn()?.piece(len)
-    }
-
-    /// Goes on to a page that starts anew.
-    #[cold]
-    fn turn(&mut self) -> Option<&mut Page> {
-        let count = self.pages.len();
-        for _ in 0..count {
-            // The one that was used longest ago first.
-            self.current = self.next();
-            if self.pages.get_mut(self.current)?.restart() {
-                return self.pages.get_mut(self.current);
-            }
-        }
-        let page = Page::any()?;
-        if count < PAGES_MAX {
-            self.pages.push(page, GFP_KERNEL).ok()?;
-            self.current = count;
-        } else {
-            self.current = self.next();
-            *self.pages.get_mut(self.current)? = page;
-        }
-        self.pages.get_mut(self.current)
-    }
-
-    /// The page behind the current one.
-    fn next(&self) -> usize {
-        let next = self.current.wrapping_add(1);
-        if next < self.pages.len() {
-            next
-        } else {
-            0
-        }
-    }
-
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.pages.is_empty()
-    }
-
-    /// Gives all pages back, to who still uses them or to the kernel.
-    pub(super) fn give_back(&mut self) {
-        self.pages = KVec::new();
-        self.current = 0;
     }
 }

@@ -10,25 +10,26 @@ use kernel::{
 use crate::{
     kapi::{
         batch::{
-            BatchError,
             Filling,
             TxBatch, //
         },
         large::LargePages,
-        mm::InMm,
         socket::Socket, //
     },
-    net::hdr,
+    net::{
+        fate::Fate,
+        fill::{
+            Run,
+            Stop, //
+        },
+    },
     vhost::session::{
         Next,
         Session,
         Taken,
         BATCH, //
     },
-    virtqueue::{
-        fault::Fault,
-        features::Negotiated, //
-    },
+    virtqueue::fault::Fault,
 };
 
 /// How often a packet is tried again for which there was no memory, or no room that anybody
@@ -57,40 +58,6 @@ struct Sender {
     pages_taken: bool,
     /// How often the next packet was tried in vain.
     retries: u32,
-}
-
-/// What becomes of a packet.
-enum Fate {
-    /// It is on its way: its length in bytes without header.
-    Sent(usize),
-    /// It is lost, for what it says or what the socket says to it.
-    Dropped,
-    /// Its buffer is wrong in itself, and goes back.
-    Refused(Fault),
-    /// That of a buffer that has been refused before.
-    Skipped,
-    /// The socket has no room, and tells when it has.
-    Full,
-    /// There is no memory, or no room that anybody would tell of: it is worth another try.
-    Again,
-    /// It stays in the ring until then.
-    Stays(Next),
-}
-
-/// Why the straight path ends.
-enum Stop {
-    /// A batch is full, or the run over.
-    Due,
-    /// There is nothing to send.
-    Wait(Next),
-    /// The next packet has to go the long way.
-    Long,
-}
-
-/// What is settled for a run.
-struct Run<'a> {
-    mm: InMm<'a>,
-    negotiated: Negotiated,
 }
 
 impl Tx {
@@ -134,92 +101,6 @@ impl Tx {
             Some(batch) => self.sender.in_batches(batch, &run, session),
             None => self.sender.one_by_one(sock, &run, session),
         }
-    }
-}
-
-impl<'a> Run<'a> {
-    /// The length of a packet in bytes, with the header that the socket takes.
-    #[inline(always)]
-    fn length(&self, taken: &Taken<'_, '_>) -> Result<usize, Fault> {
-        let (ours, socks) = (self.negotiated.vhost_hlen(), self.negotiated.sock_hlen());
-        if taken.writable() > 0 {
-            return Err(Fault::Direction);
-        }
-        match taken.len().checked_sub(ours) {
-            Some(len) if len > socks => Ok(len),
-            _ => Err(Fault::NoPacket),
-        }
-    }
-
-    /// Copies the packet into the batch, and corrects its header there. `None` for one that does
-    /// not go into a batch, but may be sent by itself.
-    #[inline(always)]
-    fn batched(&self, batch: &mut Filling<'_>, taken: &Taken<'_, '_>) -> Option<Fate> {
-        let len = match self.length(taken) {
-            Ok(len) => len,
-            Err(fault) => return Some(Fate::Refused(fault)),
-        };
-        let skip = self.negotiated.vhost_hlen();
-        let mut frame = match batch.copy_in(&self.mm, taken.segs(), skip, len) {
-            Ok(frame) => frame,
-            Err(BatchError::TooBig) => return None,
-            Err(BatchError::Fault) => return Some(Fate::Refused(Fault::Unreadable)),
-            Err(BatchError::NoMemory | BatchError::Full) => return Some(Fate::Again),
-        };
-        if hdr::cover_checksum(frame.header(), len).is_err() {
-            return Some(Fate::Dropped);
-        }
-        frame.commit();
-        Some(Fate::Sent(self.payload(len)))
-    }
-
-    /// Copies packets into the batch as long as each is in a plain buffer and as it should be.
-    /// What is not is left to the long way, which finds out why.
-    #[inline(always)]
-    fn straight(&self, batch: &mut Filling<'_>, session: &mut Session<'_>) -> Stop {
-        match (self.negotiated.vhost_hlen(), self.negotiated.sock_hlen()) {
-            (0, hdr::LEN) => self.straight_with::<{ hdr::LEN }>(batch, session),
-            (0, hdr::BASE) => self.straight_with::<{ hdr::BASE }>(batch, session),
-            _ => Stop::Long,
-        }
-    }
-
-    /// [`Self::straight`] for headers of `HLEN` bytes.
-    #[inline(never)]
-    fn straight_with<const HLEN: usize>(
-        &self,
-        batch: &mut Filling<'_>,
-        session: &mut Session<'_>,
-    ) -> Stop {
-        for _ in 0..session.burst() {
-            let plain = match session.plain() {
-                Ok(Some(plain)) => plain,
-                Ok(None) => return Stop::Long,
-                Err(next) => return Stop::Wait(next),
-            };
-            let bytes = plain.len().saturating_sub(HLEN);
-            if bytes == 0 {
-                return Stop::Long;
-            }
-            let Ok(mut frame) = batch.copy_pair::<HLEN>(&self.mm, plain.segs()) else {
-                return Stop::Long;
-            };
-            if hdr::cover_checksum(frame.header(), plain.len()).is_err() {
-                return Stop::Long;
-            }
-            frame.commit();
-            session.complete_plain(&plain, 0, bytes);
-            if session.budget().bytes_left() == 0 {
-                break;
-            }
-        }
-        Stop::Due
-    }
-
-    /// The bytes of a packet of `len` without its header.
-    #[inline(always)]
-    fn payload(&self, len: usize) -> usize {
-        len.wrapping_sub(self.negotiated.sock_hlen())
     }
 }
 
@@ -347,35 +228,6 @@ impl Sender {
         }
         taken.complete();
         fate
-    }
-}
-
-impl Fate {
-    /// That of a buffer that could not be taken because of `fault`.
-    fn after(fault: Fault) -> Self {
-        if fault.is_buffer() {
-            Self::Skipped
-        } else {
-            Self::Stays(Next::Reset)
-        }
-    }
-
-    /// Counts the packet.
-    ///
-    /// # Errors
-    ///
-    /// Whom it has to wait for.
-    #[inline(always)]
-    fn count(self, session: &mut Session<'_>) -> Result<(), Next> {
-        match self {
-            Self::Sent(bytes) => session.budget().moved_one(bytes),
-            Self::Skipped => {}
-            Self::Refused(fault) => session.refused(fault),
-            Self::Dropped | Self::Again => session.lost(1),
-            Self::Full => return Err(Next::Backend),
-            Self::Stays(next) => return Err(next),
-        }
-        Ok(())
     }
 }
 
