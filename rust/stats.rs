@@ -14,7 +14,7 @@ use kernel::{
 };
 
 /// The kinds of mistakes that are told apart, at the most.
-const REASONS: usize = 32;
+const REASONS: usize = 20;
 
 /// A counter with one writer at a time.
 struct Counter(Atomic<u64>);

@@ -264,9 +264,6 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
             match taken.add_room(want) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Room::Short),
-                // Those before it have some of the segments: whether it has too many by itself is
-                // seen when it is the first.
-                Err(Fault::TooManySegments) if taken.count() > 1 => return Ok(Room::TooSmall),
                 Err(fault) => return Err(taken.refuse(fault)),
             }
         }

@@ -31,6 +31,13 @@ impl Group {
         Ok(bytes.trim().parse().unwrap_or(0))
     }
 
+    /// What the kernel uses for them, in bytes.
+    pub fn kernel(&self) -> std::io::Result<u64> {
+        let stat = fs::read_to_string(self.0.join("memory.stat"))?;
+        let kernel = stat.lines().find_map(|line| line.strip_prefix("kernel "));
+        Ok(kernel.and_then(|bytes| bytes.parse().ok()).unwrap_or(0))
+    }
+
     /// How often something has met its limit.
     pub fn reached(&self) -> std::io::Result<u64> {
         let events = fs::read_to_string(self.0.join("memory.events"))?;

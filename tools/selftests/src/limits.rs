@@ -36,6 +36,11 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
         "they are accounted to nobody",
         || crate::slots::accounted(path, c),
     );
+    suite.case_c_fails(
+        "a device that is idle gives its memory back",
+        "what it keeps is accounted to nobody",
+        || crate::spare::given_back(path),
+    );
     crate::retries::run(suite, path);
     suite.case("no worker is left", no_worker_left);
 }

@@ -23,6 +23,7 @@ mod retries;
 mod rings;
 mod serve;
 mod slots;
+mod spare;
 mod storm;
 mod told;
 mod travel;

@@ -162,12 +162,7 @@ impl<'a> Queue<'a> {
                 return Ok(Got::TooSmall);
             }
             let left = want - took.bytes;
-            let buffer = match self.add(driver, &mut took) {
-                // With those before it; what is too long by itself comes first one day.
-                Err(Fault::TooManySegments) if took.count > 0 => return Ok(Got::TooSmall),
-                buffer => buffer?,
-            };
-            let Some(buffer) = buffer else {
+            let Some(buffer) = self.add(driver, &mut took)? else {
                 return Ok(Got::Short);
             };
             if buffer.readable > 0 || buffer.writable == 0 {

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory for packets to come, and that an idle device does without.
+
+use crate::{
+    child::Child,
+    diag, ensure,
+    group::Group,
+    guest::Memory,
+    net::frame,
+    setup::{Net, Options, BUFFERS},
+    tap::Outcome,
+    vhost::*,
+};
+use std::time::{Duration, Instant};
+
+/// Frames that nobody reads at first, so that their memory is in use.
+const FRAMES: u32 = 400;
+/// What they take at the least, in bytes, of memory that is used again.
+const KEPT: u64 = 160 << 10;
+/// What an idle device may have of it.
+const LITTLE: u64 = 64 << 10;
+
+/// A device that was busy and is idle has no more memory than before.
+pub fn given_back(path: &str) -> Outcome {
+    let group = Group::new("max").map_err(|e| format!("no control group: {e}"))?;
+    let status = Child::new(|| {
+        group.join().expect("joining the control group");
+        match idle(path, &group) {
+            Ok(()) => 0,
+            Err(what) => {
+                eprintln!("# {what}");
+                1
+            }
+        }
+    })
+    .wait();
+    ensure!(status.success(), "the child ended with {status}");
+    Ok(())
+}
+
+fn idle(path: &str, group: &Group) -> Outcome {
+    let kernel = || group.kernel().map_err(|e| e.to_string());
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    net.check_tx(1)?;
+    net.check_rx(2, 100)?;
+    // That of the first frame is given back as well.
+    std::thread::sleep(Duration::from_secs(5));
+    let before = kernel()?;
+    let sent = frame(3, 1500);
+    for nth in 0..FRAMES {
+        net.tx(BUFFERS, &sent);
+        ensure!(net.ring(TX).wait_used().is_some(), "no used entry, {nth}");
+    }
+    for nth in 0..FRAMES {
+        ensure!(net.wire.recv(5_000).as_ref() == Some(&sent), "frame {nth}");
+    }
+    let busy = kernel()?;
+    let (since, mut after) = (Instant::now(), busy);
+    while after > before + LITTLE && since.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(200));
+        after = kernel()?;
+    }
+    diag!("{before} bytes before, {busy} busy, {after} after {:?}", since.elapsed());
+    ensure!(busy >= before + KEPT, "{before} bytes before, and {busy} busy");
+    ensure!(after <= before + LITTLE, "{before} bytes before, and {after} when idle");
+    net.check_tx(4)?;
+    net.check_rx(5, 100)
+}
