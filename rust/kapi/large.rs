@@ -134,14 +134,15 @@ impl LargePages {
                 return Ok(Some(vec));
             }
         }
-        let Some(mut page) = Page::large() else {
+        let more = self.pages.len() < PAGES_MAX;
+        let Some(mut page) = Page::large(more) else {
             return Ok(None);
         };
         if !page.fill(mm, segs, skip, len)? {
             return Ok(None);
         }
         let vec = page.vec(len);
-        if self.pages.len() < PAGES_MAX {
+        if more {
             self.pages.push(page, GFP_KERNEL)?;
         } else {
             self.pages.rotate_left(1);

@@ -8,6 +8,11 @@
 //! page would have to be allocated, and be zeroed where the kernel is told to (`init_on_alloc`),
 //! which costs more than the packet.
 //!
+//! The pages that are kept are the owner's, and accounted to it. One that takes the place of
+//! another, which is left to those who hold packets in it, is accounted to nobody, as packets are
+//! elsewhere: how much others hold, and for how long, is not up to the owner, and its processes
+//! are not to be killed for it.
+//!
 //! C headers: [`include/linux/gfp.h`](srctree/include/linux/gfp.h),
 //! [`include/linux/page_ref.h`](srctree/include/linux/page_ref.h)
 
@@ -70,19 +75,21 @@ pub(super) struct Page {
 unsafe impl Send for Page {}
 
 impl Page {
-    /// A page of [`PAGE_LEN`], if there is one without effort.
-    pub(super) fn large() -> Option<Self> {
-        Self::alloc(ffi::VNR_GFP_LARGE_PAGE, ORDER)
+    /// A page of [`PAGE_LEN`], if there is one without effort. `more` says that it is kept besides
+    /// the others, and does not take the place of one.
+    pub(super) fn large(more: bool) -> Option<Self> {
+        Self::alloc(ORDER, more)
     }
 
-    /// A page of [`PAGE_LEN`], or a small one. May sleep.
-    pub(super) fn any() -> Option<Self> {
-        Self::large().or_else(|| Self::alloc(ffi::VNR_GFP_PAGE, 0))
+    /// As [`Self::large`], or a small one.
+    pub(super) fn any(more: bool) -> Option<Self> {
+        Self::large(more).or_else(|| Self::alloc(0, more))
     }
 
-    fn alloc(gfp: u32, order: u32) -> Option<Self> {
-        // SAFETY: The flags ask for a compound page with an address, which may sleep: so does
-        // everybody here.
+    fn alloc(order: u32, more: bool) -> Option<Self> {
+        let account = if more { ffi::VNR_GFP_ACCOUNT } else { 0 };
+        let gfp = ffi::VNR_GFP_PACKETS | account;
+        // SAFETY: The flags ask for a compound page with an address, and do not sleep.
         let start = NonNull::new(unsafe { ffi::vnr_get_free_pages(gfp, order) } as *mut u8)?;
         // SAFETY: The page is ours, with one reference.
         unsafe { ffi::vnr_page_ref_add(start.as_ptr().cast(), REFS as i32 - 1) };

@@ -28,7 +28,7 @@ impl Pages {
         }
     }
 
-    /// A piece of `len` bytes, at most that of a small page. `None` without memory. May sleep.
+    /// A piece of `len` bytes, at most that of a small page. `None` without memory.
     #[inline(always)]
     pub(super) fn piece(&mut self, len: usize) -> Option<Piece> {
         if let Some(page) = self.pages.get_mut(self.current) {
@@ -50,8 +50,9 @@ impl Pages {
                 return self.pages.get_mut(self.current);
             }
         }
-        let page = Page::any()?;
-        if count < PAGES_MAX {
+        let more = count < PAGES_MAX;
+        let page = Page::any(more)?;
+        if more {
             self.pages.push(page, GFP_KERNEL).ok()?;
             self.current = count;
         } else {

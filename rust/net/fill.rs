@@ -66,9 +66,10 @@ impl<'a> Run<'a> {
         let skip = self.negotiated.vhost_hlen();
         let mut frame = match batch.copy_in(&self.mm, taken.segs(), skip, len) {
             Ok(frame) => frame,
-            Err(BatchError::TooBig) => return None,
+            // The socket has other memory, as much as it needs for one at a time.
+            Err(BatchError::TooBig | BatchError::NoMemory) => return None,
             Err(BatchError::Fault) => return Some(Fate::Refused(Fault::Unreadable)),
-            Err(BatchError::NoMemory | BatchError::Full) => return Some(Fate::Again),
+            Err(BatchError::Full) => return Some(Fate::Again),
         };
         if hdr::cover_checksum(frame.header(), len).is_err() {
             return Some(Fate::Dropped);
