@@ -264,7 +264,10 @@ fn too_many_together() {
             assert_eq!(device.state(), (AT, elems([])));
         } else {
             assert_eq!(got, Err(Fault::TooManySegments));
-            assert_eq!(device.state(), (AT.wrapping_add(2), elems([(0, 0), (1, 0)])));
+            assert_eq!(
+                device.state(),
+                (AT.wrapping_add(2), elems([(0, 0), (1, 0)]))
+            );
         }
     }
 }
