@@ -14,8 +14,9 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
-/// Frames that nobody reads at first, so that their memory is in use.
-const FRAMES: u32 = 400;
+/// Frames that nobody reads at first, so that their memory is in use: of so many that no page has
+/// to take the place of another, for that one would be accounted to nobody.
+const FRAMES: u32 = 110;
 /// What they take at the least, in bytes, of memory that is used again.
 const KEPT: u64 = 160 << 10;
 /// What an idle device may have of it.
