@@ -154,8 +154,12 @@ impl Ring {
             self.forget();
             return Err(Fault::HeadRange);
         }
-        let desc = self.ahead.desc(mem, &self.layout, self.next_avail, head)?;
-        Ok(Some((head, desc)))
+        let desc = self.ahead.desc(mem, &self.layout, self.next_avail, head);
+        if desc.is_err() {
+            // The guest may put another head there.
+            self.forget();
+        }
+        Ok(Some((head, desc?)))
     }
 
     /// Entries of the ring, and of the descriptor table.
