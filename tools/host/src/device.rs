@@ -108,6 +108,15 @@ pub(crate) enum Got {
     TooSmall,
 }
 
+/// What came of asking for a plain buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Straight {
+    Plain(Took),
+    /// There is one that is not.
+    Other,
+    None,
+}
+
 fn finish(taken: Taken<'_, '_, &Mem>, end: End) -> Took {
     let took = Took {
         segs: taken.segs().to_vec(),
@@ -198,6 +207,46 @@ impl Device {
         })
     }
 
+    /// Takes the next buffer if it is plain and to be written, or to be read, and completes it with
+    /// `len` if that is said.
+    pub(crate) fn straight(
+        &mut self,
+        mem: &Mem,
+        write: bool,
+        len: Option<u32>,
+    ) -> Result<Straight, Fault> {
+        let room = self.used.len() < self.used.capacity();
+        let mut queue = self.queue(mem);
+        let ask = |queue: &Virtqueue<'_, &Mem>| {
+            if write {
+                queue.plain_room()
+            } else {
+                queue.plain()
+            }
+        };
+        let mut plain = ask(&queue);
+        if plain.is_none() {
+            if !queue.look()? {
+                return Ok(Straight::None);
+            }
+            plain = ask(&queue);
+        }
+        let Some(plain) = plain else {
+            return Ok(Straight::Other);
+        };
+        if let Some(len) = len {
+            assert_eq!(queue.complete_plain(&plain, len), room);
+        }
+        let (first, second) = plain.segs();
+        let segs = [first, second].into_iter().filter(|seg| seg.len() > 0);
+        Ok(Straight::Plain(Took {
+            segs: segs.collect(),
+            writable: usize::from(write),
+            bytes: plain.len(),
+            count: 1,
+        }))
+    }
+
     /// Takes a buffer and completes it: its head, and what it is.
     pub(crate) fn next(&mut self, mem: &Mem) -> Result<Option<(u16, Took)>, Fault> {
         let took = self.take(mem, End::Complete)?;
@@ -208,6 +257,11 @@ impl Device {
     /// Hands back what was completed; nobody asks for an interrupt.
     pub(crate) fn publish(&mut self, mem: &Mem) -> Published {
         self.queue(mem).publish(Negotiated::NONE, false)
+    }
+
+    /// How many used entries there is room for.
+    pub(crate) fn entries(&self) -> usize {
+        self.used.capacity()
     }
 
     /// The position of the next buffer, and the used entries that wait: all that the guest can

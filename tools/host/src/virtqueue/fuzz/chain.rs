@@ -13,6 +13,7 @@ use crate::{
         Device,
         End,
         Got,
+        Straight,
         Took, //
     },
     driver::{
@@ -147,6 +148,11 @@ fn guest(u: &mut Unstructured<'_>) -> Result<()> {
                 check_publish(&mut device, &driver);
                 model.published();
             }
+            7 => {
+                let (write, len) = (u.arbitrary()?, u.arbitrary()?);
+                let got = device.straight(&driver.mem, write, len);
+                model.straight(&driver, &got, len);
+            }
             _ => {
                 let end = end(u)?;
                 let got = device.take(&driver.mem, end);
@@ -205,7 +211,7 @@ fn free(
     regions: &[(u64, u64, u64)],
 ) -> Result<()> {
     while !u.is_empty() {
-        match u.int_in_range(0..=7)? {
+        match u.int_in_range(0..=8)? {
             0 => driver.lie(u.arbitrary()?),
             1 => {
                 let index = u.arbitrary::<u16>()? % driver.size;
@@ -236,6 +242,26 @@ fn free(
                     Err(fault) => (Err(fault), 0),
                 };
                 check(driver, regions, (&events, &got));
+                check_state(before, device.state(), (&got, end), most);
+            }
+            7 => {
+                let (write, len) = (u.arbitrary()?, u.arbitrary::<Option<u32>>()?);
+                let before = device.state();
+                let room = before.1.len() < device.entries();
+                let (got, events) = driver
+                    .mem
+                    .watch(|| device.straight(&driver.mem, write, len));
+                let got = match got {
+                    Ok(Straight::Plain(took)) => Ok(Some(took)),
+                    Ok(_) => Ok(None),
+                    Err(fault) => Err(fault),
+                };
+                check(driver, regions, (&events, &got));
+                let end = match len {
+                    Some(_) if room => End::Complete,
+                    _ => End::Drop,
+                };
+                let most = len.unwrap_or(0) as usize;
                 check_state(before, device.state(), (&got, end), most);
             }
             _ => {

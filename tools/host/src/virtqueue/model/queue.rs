@@ -11,6 +11,7 @@ use crate::{
     device::{
         End,
         Got,
+        Straight,
         Took, //
     },
     driver::Driver,
@@ -33,7 +34,11 @@ pub(crate) const STOPS: [Fault; 7] = [
     Fault::UsedUnwritable,
 ];
 
+/// What is wrong with a head, or with how many there are.
+const SEEN: [Fault; 3] = [Fault::AvailUnreadable, Fault::AvailJump, Fault::HeadRange];
+
 /// See the [module's documentation](self).
+#[derive(Clone)]
 pub(crate) struct Queue<'a> {
     regions: &'a [(u64, u64, u64)],
     /// Room for segments, and for used entries.
@@ -136,6 +141,41 @@ impl<'a> Queue<'a> {
             Err(fault) => self.end(before, End::Refuse(fault)),
         }
         Ok(buffer?.map(|_| took))
+    }
+
+    /// Does what came of asking for a plain buffer, of which `len` bytes were written if it was
+    /// completed. Which are plain is not said here, but those must be what they are.
+    pub(crate) fn straight(
+        &mut self,
+        driver: &Driver,
+        got: &Result<Straight, Fault>,
+        len: Option<u32>,
+    ) {
+        let mut all = self.clone();
+        all.room = (usize::MAX, usize::MAX);
+        let next = all.take(driver, End::Drop);
+        // The device has looked as well.
+        self.seen = all.seen;
+        match (got, next) {
+            (Ok(Straight::None), Ok(None)) => {}
+            (Ok(Straight::Plain(got)), Ok(Some(took))) => {
+                assert_eq!(*got, took);
+                if let Some(len) = len {
+                    if self.take(driver, End::Complete) != Ok(None) {
+                        self.used.last_mut().unwrap().len = len;
+                    }
+                }
+            }
+            (Ok(Straight::Other), Ok(Some(_))) => {}
+            // What is wrong with it is found out when it is taken, but for what can be seen of
+            // its head.
+            (Ok(Straight::Other), Err(fault)) => assert!(!SEEN.contains(&fault), "{fault:?}"),
+            (Err(got), Err(fault)) => {
+                assert_eq!(*got, fault);
+                assert!(SEEN.contains(&fault) || fault == Fault::DescUnreadable);
+            }
+            (got, next) => panic!("{got:?}, but it is {next:?}"),
+        }
     }
 
     /// What taking room comes to.

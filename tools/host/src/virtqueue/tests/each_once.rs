@@ -34,6 +34,8 @@ enum Step {
     Post(u16, Kind),
     /// A buffer is taken.
     Take(End),
+    /// A buffer is taken if it is plain and to be written, or to be read, and completed or not.
+    Straight(bool, bool),
     /// Room for so many bytes is taken, of so many buffers.
     TakeRoom(usize, usize, End),
     /// What was completed is handed back.
@@ -71,6 +73,8 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (1u16..20, kind).prop_map(|(count, kind)| Step::Post(count, kind)),
         4 => any_end().prop_map(Step::Take),
+        4 => (prop::bool::weighted(0.9), prop::bool::weighted(0.8))
+            .prop_map(|(write, complete)| Step::Straight(write, complete)),
         4 => (1usize..300, 1usize..40, any_end())
             .prop_map(|(want, max, end)| Step::TakeRoom(want, max, end)),
         2 => Just(Step::Publish),
@@ -173,6 +177,10 @@ proptest! {
                 Step::Post(count, kind) => (0..count).for_each(|_| guest.post(kind)),
                 Step::Take(end) => {
                     let _ = device.take(&guest.driver.mem, end);
+                }
+                Step::Straight(write, complete) => {
+                    let len = complete.then_some(3);
+                    let _ = device.straight(&guest.driver.mem, write, len);
                 }
                 Step::TakeRoom(want, max, end) => {
                     let _ = device.take_room(&guest.driver.mem, (want, max), end);

@@ -15,6 +15,7 @@ mod plain;
 mod prefetch;
 mod refused;
 mod ring;
+mod straight;
 mod taken;
 mod used;
 mod windows;

@@ -23,8 +23,10 @@ use crate::{
         uapi::VringAddr, //
     },
     virtqueue::{
+        fault::Fault,
         features::Negotiated,
         layout::Layout,
+        ring::Ring,
         uapi::Desc, //
     },
 };
@@ -167,6 +169,7 @@ fn moving() {
     let regions = [(0, 0x1000, OWNER as u64)];
     let built = table(&regions).build();
     let mut device = Device::new(&driver, FLAGS, 0, built);
+    assert!(Ring::new().is_unset() && !device.ring.is_unset());
     let head = |device: &mut Device, driver: &Driver| {
         let next = device.next(&driver.mem).unwrap();
         next.map(|(head, _)| head)
@@ -194,6 +197,25 @@ fn moving() {
     device.ring.set_base(7);
     assert_eq!(head(&mut device, &driver), Some(3));
     assert_eq!(head(&mut device, &driver), None);
+}
+
+/// A ring of another size has not been seen to have what the old one had.
+#[test]
+fn resizing() {
+    let mut driver = Driver::new(8, 0);
+    driver.start(0);
+    for _ in 0..8 {
+        driver.post(0);
+    }
+    for (size, drained) in [(8, false), (4, true), (16, true)] {
+        let mut ring = driver.device(FLAGS, 0);
+        assert!(!ring.is_empty(&driver.mem));
+        ring.set_layout(ring.layout().with_size(size).unwrap());
+        assert_eq!(ring.is_drained(), drained, "{size}");
+        // More than there are entries is found out when it is looked again.
+        let jump = ring.next(&driver.mem) == Err(Fault::AvailJump);
+        assert_eq!(jump, size == 4);
+    }
 }
 
 #[test]

@@ -17,7 +17,8 @@ use crate::{
     device::{
         stays_inside,
         Device,
-        End, //
+        End,
+        Straight, //
     },
     driver::{
         Driver,
@@ -68,12 +69,17 @@ impl Lie {
 
 /// The chain along these descriptors, of which each has its number as its address.
 fn put(driver: &Driver, chain: &[u16]) {
+    put_as(WRITE, driver, chain);
+}
+
+/// The same, to be written or read.
+fn put_as(flags: u16, driver: &Driver, chain: &[u16]) {
     for (at, &index) in chain.iter().enumerate() {
         let next = chain.get(at + 1);
         let desc = Desc {
             addr: index.into(),
             len: 1,
-            flags: next.map_or(WRITE, |_| WRITE | NEXT),
+            flags: next.map_or(flags, |_| flags | NEXT),
             next: next.copied().unwrap_or(0xffff),
         };
         driver.mem.put_desc(driver.desc(index), desc);
@@ -91,13 +97,26 @@ fn reads(driver: &Driver, events: &[Event]) -> (usize, usize) {
     (parts.len(), parts.iter().sum())
 }
 
-/// The descriptors that the next buffer consists of.
-fn next(device: &mut Device, driver: &Driver) -> Option<Vec<u16>> {
-    let (head, took) = device.next(&driver.mem).unwrap()?;
+/// The descriptors that the next buffer consists of; the straight way, if it is to be and can:
+/// to be written, or read.
+fn next_by(straight: Option<u16>, device: &mut Device, driver: &Driver) -> Option<Vec<u16>> {
+    let plain = straight.map(|flags| device.straight(&driver.mem, flags == WRITE, Some(1)));
+    let (head, took) = match plain {
+        Some(Ok(Straight::Plain(took))) => {
+            let head = device.state().1.last().map_or(0, |elem| elem.id as u16);
+            (head, took)
+        }
+        _ => device.next(&driver.mem).unwrap()?,
+    };
     let index = |base: usize| u16::try_from(base - BASE as usize).unwrap();
     let chain: Vec<u16> = took.segs.iter().map(|seg| index(seg.base())).collect();
     assert_eq!(chain.first(), Some(&head));
     Some(chain)
+}
+
+/// The same, the long way.
+fn next(device: &mut Device, driver: &Driver) -> Option<Vec<u16>> {
+    next_by(None, device, driver)
 }
 
 /// Each chain is what it is, wherever chains lie; each descriptor is read once and no other; and
@@ -234,8 +253,8 @@ fn unreadable_between() {
 }
 
 /// What a guest does next: how long a chain it makes, whether of neighbours, how many buffers are
-/// taken then, and whether the last is put back.
-type Turn = (u16, bool, u16, u16, bool);
+/// taken then, whether the straight way where that is possible, and whether the last is put back.
+type Turn = (u16, bool, u16, u16, bool, bool);
 
 fn turn() -> impl Strategy<Value = Turn> {
     let len = prop_oneof![3 => Just(1u16), 3 => Just(2), 2 => 3u16..6, 1 => 6u16..20];
@@ -245,6 +264,7 @@ fn turn() -> impl Strategy<Value = Turn> {
         any::<bool>(),
         any::<u16>(),
         taking,
+        any::<bool>(),
         prop::bool::weighted(0.2),
     )
 }
@@ -279,6 +299,7 @@ proptest! {
     fn as_it_is_when_available(
         shift in 0u32..8,
         at in any::<u16>(),
+        flags in prop::sample::select(vec![0, WRITE]),
         turns in prop::collection::vec(turn(), 1..80),
     ) {
         let size = 1u16 << shift;
@@ -288,11 +309,11 @@ proptest! {
         let mut free: Vec<u16> = (0..size).collect();
         let mut waiting = std::collections::VecDeque::new();
         let mut nonsense = 0u16;
-        for (len, neighbours, from, taking, back) in turns {
+        for (len, neighbours, from, taking, straight, back) in turns {
             let chain = allocate(&free, len, neighbours, from);
             if let Some(&head) = chain.first() {
                 free.retain(|index| !chain.contains(index));
-                put(&driver, &chain);
+                put_as(flags, &driver, &chain);
                 driver.post(head);
                 waiting.push_back(chain);
             }
@@ -308,7 +329,7 @@ proptest! {
             }
             for _ in 0..taking.min(waiting.len() as u16) {
                 let mut chain = waiting.pop_front().unwrap();
-                let (took, events) = driver.mem.watch(|| next(&mut device, &driver));
+                let (took, events) = driver.mem.watch(|| next_by(straight.then_some(flags), &mut device, &driver));
                 prop_assert_eq!(took.as_ref(), Some(&chain));
                 let inside = |event: &Event| stays_inside(&driver, &[], event);
                 prop_assert!(events.iter().all(inside), "{:x?}", events);
@@ -325,7 +346,7 @@ proptest! {
                 let head = chain[0];
                 free.extend_from_slice(&chain[1..]);
                 chain.truncate(1);
-                put(&driver, &[head]);
+                put_as(flags, &driver, &[head]);
             }
         }
     }
