@@ -65,7 +65,7 @@ prepare_checked() {
 
 # count_debug NAME: the suites of scripts/suites/debug, which machine NAME has run.
 count_debug() {
-	local selftests=(ioctl hostile lifecycle history cycles)
+	local selftests=(ioctl hostile lifecycle history recycle cycles)
 	tap_count "$logs/$1" module "${selftests[@]/%/ (rust)}" "dpdk (rust)" "storm (rust)" removal
 }
 

@@ -3,44 +3,63 @@
 //! Control groups.
 
 use std::{
-    fs,
+    fs::{self, File},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
-/// A control group, removed when dropped.
-pub struct Group(PathBuf);
+/// A control group, removed when dropped. Of the files that are used at its limit the opened ones
+/// are kept, for to open one takes memory of the group.
+pub struct Group {
+    path: PathBuf,
+    max: File,
+    events: File,
+}
 
 impl Group {
     pub fn new(limit: &str) -> std::io::Result<Self> {
         let root = Path::new("/sys/fs/cgroup");
         fs::write(root.join("cgroup.subtree_control"), "+memory")?;
-        let group = Self(root.join("vhost-selftests"));
-        fs::create_dir(&group.0)?;
-        fs::write(group.0.join("memory.max"), limit)?;
+        let path = root.join("vhost-selftests");
+        fs::create_dir(&path)?;
+        fs::write(path.join("memory.max"), limit)?;
+        let group = Self {
+            max: File::options().write(true).open(path.join("memory.max"))?,
+            events: File::open(path.join("memory.events"))?,
+            path,
+        };
+        group.reached()?;
         Ok(group)
     }
 
     /// The calling process is in it from here on.
     pub fn join(&self) -> std::io::Result<()> {
-        fs::write(self.0.join("cgroup.procs"), "0")
+        fs::write(self.path.join("cgroup.procs"), "0")
     }
 
     /// What its processes use, in bytes.
     pub fn current(&self) -> std::io::Result<u64> {
-        let bytes = fs::read_to_string(self.0.join("memory.current"))?;
+        let bytes = fs::read_to_string(self.path.join("memory.current"))?;
         Ok(bytes.trim().parse().unwrap_or(0))
     }
 
-    /// What the kernel uses for them, in bytes.
-    pub fn kernel(&self) -> std::io::Result<u64> {
-        let stat = fs::read_to_string(self.0.join("memory.stat"))?;
-        let kernel = stat.lines().find_map(|line| line.strip_prefix("kernel "));
-        Ok(kernel.and_then(|bytes| bytes.parse().ok()).unwrap_or(0))
+    /// Of that, what the kernel has allocated for them.
+    pub fn kernel(&self) -> std::io::Result<i64> {
+        let stat = fs::read_to_string(self.path.join("memory.stat"))?;
+        let bytes = stat.lines().find_map(|line| line.strip_prefix("kernel "));
+        Ok(bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or(0))
+    }
+
+    /// Lets them use no more than that from here on.
+    pub fn limit(&self, bytes: u64) -> std::io::Result<()> {
+        self.max.write_all_at(bytes.to_string().as_bytes(), 0)
     }
 
     /// How often something has met its limit.
     pub fn reached(&self) -> std::io::Result<u64> {
-        let events = fs::read_to_string(self.0.join("memory.events"))?;
+        let mut events = [0; 512];
+        let len = self.events.read_at(&mut events, 0)?;
+        let events = String::from_utf8_lossy(&events[..len]);
         let max = events.lines().find_map(|line| line.strip_prefix("max "));
         Ok(max.and_then(|count| count.parse().ok()).unwrap_or(0))
     }
@@ -48,6 +67,6 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
+        let _ = fs::remove_dir(&self.path);
     }
 }

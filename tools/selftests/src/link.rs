@@ -27,6 +27,8 @@ const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 pub enum Verdict {
     Drop = 1,
     Pass = 2,
+    /// Back to where it came from.
+    Tx = 3,
 }
 
 /// `BPF_PROG_LOAD`, as far as it is needed.
@@ -67,13 +69,57 @@ unsafe fn bpf<T>(cmd: i32, attr: &T) -> Result<OwnedFd, String> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// An XDP program on an interface, the same verdict for all frames; gone when dropped.
+/// An XDP program on an interface; gone when dropped.
 pub struct Xdp(#[allow(dead_code)] OwnedFd);
 
+/// An instruction: its code, destination and source, offset and value.
+fn insn(code: u8, dst: u8, src: u8, off: i16, imm: u32) -> u64 {
+    let [low, high] = off.to_le_bytes();
+    let [a, b, c, d] = imm.to_le_bytes();
+    u64::from_le_bytes([code, dst | (src << 4), low, high, a, b, c, d])
+}
+
 impl Xdp {
+    /// The same verdict for all frames.
     pub fn attach(tap: &Tap, verdict: Verdict) -> Result<Self, String> {
         // r0 = verdict; exit.
-        let insns = [0xb7 | ((verdict as u64) << 32), 0x95];
+        Self::load(
+            tap,
+            &[insn(0xb7, 0, 0, 0, verdict as u32), insn(0x95, 0, 0, 0, 0)],
+        )
+    }
+
+    /// Puts these words before each frame, where there was only room, and lets it pass.
+    pub fn push(tap: &Tap, words: [u32; 4]) -> Result<Self, String> {
+        const ADJUST_HEAD: u32 = 44;
+        Self::load(
+            tap,
+            &[
+                // r6 = context; r0 = bpf_xdp_adjust_head(r6, -16); unless that is 0, drop.
+                insn(0xbf, 6, 1, 0, 0),
+                insn(0xb7, 2, 0, 0, (-16i32) as u32),
+                insn(0x85, 0, 0, 0, ADJUST_HEAD),
+                insn(0x55, 0, 0, 11, 0),
+                // r2 = data, r3 = its end; unless 16 bytes are there, drop.
+                insn(0x61, 2, 6, 0, 0),
+                insn(0x61, 3, 6, 4, 0),
+                insn(0xbf, 4, 2, 0, 0),
+                insn(0x07, 4, 0, 0, 16),
+                insn(0x2d, 4, 3, 6, 0),
+                // The words, and pass.
+                insn(0x62, 2, 0, 0, words[0]),
+                insn(0x62, 2, 0, 4, words[1]),
+                insn(0x62, 2, 0, 8, words[2]),
+                insn(0x62, 2, 0, 12, words[3]),
+                insn(0xb7, 0, 0, 0, Verdict::Pass as u32),
+                insn(0x95, 0, 0, 0, 0),
+                insn(0xb7, 0, 0, 0, Verdict::Drop as u32),
+                insn(0x95, 0, 0, 0, 0),
+            ],
+        )
+    }
+
+    fn load(tap: &Tap, insns: &[u64]) -> Result<Self, String> {
         let load = ProgLoad {
             prog_type: PROG_TYPE_XDP,
             insn_cnt: insns.len() as u32,
@@ -103,12 +149,12 @@ fn index(name: &str) -> Result<u32, String> {
 }
 
 /// An interface over that of a tap, and its file; gone with the tap's.
-pub struct Macvtap {
+pub struct Upper {
     fd: OwnedFd,
     name: String,
 }
 
-impl AsRawFd for Macvtap {
+impl AsRawFd for Upper {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
@@ -116,6 +162,8 @@ impl AsRawFd for Macvtap {
 
 const IFLA_MACVLAN_MODE: u16 = 1;
 const MACVLAN_MODE_PASSTHRU: u32 = 8;
+const IFLA_IPVLAN_MODE: u16 = 1;
+const IPVLAN_MODE_L2: u16 = 0;
 
 /// An attribute of a message: length, type, value, padding.
 fn attr(kind: u16, value: &[u8]) -> Vec<u8> {
@@ -188,14 +236,25 @@ fn add_over(lower: &str, name: &str, kind: &[u8], data: &[u8]) -> Result<(), Str
     link(libc::RTM_NEWLINK, 0, index(name)?, true, &[])
 }
 
-impl Macvtap {
-    /// Its frames have a header of `hdr` bytes, and as many of them as there are may be under way.
-    pub fn over(lower: &Tap, hdr: i32) -> Result<Self, String> {
+impl Upper {
+    /// A macvtap that is the only one there. Its frames have a header of `hdr` bytes, and as many
+    /// of them as there are may be under way.
+    pub fn macvtap(lower: &Tap, hdr: i32) -> Result<Self, String> {
+        let mode = attr(IFLA_MACVLAN_MODE, &MACVLAN_MODE_PASSTHRU.to_ne_bytes());
+        Self::over(lower, b"macvtap", &mode, hdr)
+    }
+
+    /// The same, an ipvtap.
+    pub fn ipvtap(lower: &Tap, hdr: i32) -> Result<Self, String> {
+        let mode = attr(IFLA_IPVLAN_MODE, &IPVLAN_MODE_L2.to_ne_bytes());
+        Self::over(lower, b"ipvtap", &mode, hdr)
+    }
+
+    fn over(lower: &Tap, kind: &[u8], mode: &[u8], hdr: i32) -> Result<Self, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("vm{}-{number}", std::process::id());
-        let mode = attr(IFLA_MACVLAN_MODE, &MACVLAN_MODE_PASSTHRU.to_ne_bytes());
-        add_over(&lower.name, &name, b"macvtap", &mode)?;
+        add_over(&lower.name, &name, kind, mode)?;
         let path = format!("/dev/tap{}", index(&name)?);
         let file = fs::File::options().read(true).write(true).open(&path);
         let fd = file.map_err(|e| format!("{path}: {e}"))?.into();

@@ -19,6 +19,8 @@ mod large;
 mod lifecycle;
 mod limits;
 mod link;
+mod pages;
+mod recycle;
 mod retries;
 mod rings;
 mod serve;
@@ -42,6 +44,7 @@ enum Which {
     Lifecycle,
     History,
     Limits,
+    Recycle,
     Cycles,
     Inject,
     Storm,
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         Which::Hostile => hostile::run(&mut suite, path),
         Which::History => history::run(&mut suite, path),
         Which::Limits => limits::run(&mut suite, path, c),
+        Which::Recycle => recycle::run(&mut suite, path, c),
         Which::Cycles => cycles::run(&mut suite, path),
         Which::Inject => inject::run(&mut suite, path),
         Which::Storm => storm::run(&mut suite, path, c, args.seconds, args.seed),

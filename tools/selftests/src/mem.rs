@@ -106,6 +106,25 @@ impl Memory {
         }
     }
 
+    /// The same at once, for much, within a region.
+    pub fn write_much(&self, gpa: u64, data: &[u8]) {
+        let at = self.at(gpa);
+        assert!(
+            data.is_empty()
+                || self.at(gpa + data.len() as u64 - 1) == at.wrapping_add(data.len() - 1)
+        );
+        // SAFETY: In the mapping, without the page between two regions.
+        unsafe { ptr::copy_nonoverlapping(data.as_ptr(), at, data.len()) };
+    }
+
+    /// The same at once, for much, within a region.
+    pub fn read_much(&self, gpa: u64, len: usize) -> Vec<u8> {
+        let at = self.at(gpa);
+        assert!(len == 0 || self.at(gpa + len as u64 - 1) == at.wrapping_add(len - 1));
+        // SAFETY: In the mapping, without the page between two regions.
+        unsafe { std::slice::from_raw_parts(at, len) }.to_vec()
+    }
+
     pub fn read(&self, gpa: u64, len: usize) -> Vec<u8> {
         (0..len as u64)
             // SAFETY: As in `write`.

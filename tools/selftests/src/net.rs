@@ -22,6 +22,8 @@ pub const TUNSETSNDBUF: u64 = 0x4004_54d4;
 pub const TUNSETVNETHDRSZ: u64 = 0x4004_54d8;
 const IFF_TUN: i16 = 1;
 const IFF_TAP: i16 = 2;
+const IFF_NAPI: i16 = 0x10;
+const IFF_NAPI_FRAGS: i16 = 0x20;
 const IFF_NO_PI: i16 = 0x1000;
 const IFF_VNET_HDR: i16 = 0x4000;
 const TUN_F_CSUM: usize = 1;
@@ -68,6 +70,13 @@ impl Tap {
         Self::of_kind(IFF_TUN, hdr)
     }
 
+    /// A tap that is polled as a network card is; with `frags`, one that copies each frame into a
+    /// buffer of parts as its sender has it.
+    pub fn polled(hdr: usize, frags: bool) -> Self {
+        let parts = if frags { IFF_NAPI_FRAGS } else { 0 };
+        Self::of_kind(IFF_TAP | IFF_NAPI | parts, hdr)
+    }
+
     fn of_kind(kind: i16, hdr: usize) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // Of this process, which may have been forked.
@@ -99,6 +108,14 @@ impl Tap {
         }
         let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
         self.set_up(true);
+    }
+
+    /// The same tap by another file descriptor.
+    pub fn again(&self) -> Self {
+        Self {
+            fd: self.fd.try_clone().expect("dup"),
+            name: self.name.clone(),
+        }
     }
 
     pub fn set_up(&self, up: bool) {
@@ -135,10 +152,16 @@ impl Tap {
         }
     }
 
-    fn index(&self) -> i32 {
-        let name = std::ffi::CString::new(self.name.clone()).expect("a name");
-        // SAFETY: Terminated.
-        unsafe { libc::if_nametoindex(name.as_ptr()) as i32 }
+    /// The next frame for whoever has the file, waiting for it. It must not be attached.
+    pub fn recv(&self, millis: i32) -> Option<Vec<u8>> {
+        let mut buf = vec![0; 70_000];
+        if !readable(self, millis) {
+            return None;
+        }
+        // SAFETY: A buffer of that length.
+        let len = unsafe { libc::read(self.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len()) };
+        buf.truncate(usize::try_from(len).ok()?);
+        Some(buf)
     }
 
     pub fn stat(&self, what: &str) -> u64 {
@@ -162,6 +185,11 @@ impl AsRawFd for Wire {
 impl Wire {
     /// With `hdr`, frames here have a virtio header of 10 bytes, and may be longer than the MTU.
     pub fn new(tap: &Tap, hdr: bool) -> Self {
+        Self::on(&tap.name, hdr)
+    }
+
+    /// The same on any interface.
+    pub fn on(name: &str, hdr: bool) -> Self {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: No pointers. With no protocol yet, nothing arrives before it is bound.
         let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
@@ -174,17 +202,23 @@ impl Wire {
             wire.option(SOL_PACKET, PACKET_VNET_HDR, 1);
         }
         // What carries segments must look like what it is.
-        wire.hear(tap, if hdr { ETH_ALL } else { ETH_TYPE });
+        wire.bind(name, if hdr { ETH_ALL } else { ETH_TYPE });
         wire
     }
 
     /// Hears frames of that type alone, on the interface of a tap.
     pub fn hear(&self, tap: &Tap, eth_type: u16) {
+        self.bind(&tap.name, eth_type);
+    }
+
+    fn bind(&self, name: &str, eth_type: u16) {
+        let name = std::ffi::CString::new(name).expect("a name");
         // SAFETY: All zero is a valid address.
         let mut addr: libc::sockaddr_ll = unsafe { zeroed() };
         addr.sll_family = libc::AF_PACKET as u16;
         addr.sll_protocol = eth_type.to_be();
-        addr.sll_ifindex = tap.index();
+        // SAFETY: Terminated.
+        addr.sll_ifindex = unsafe { libc::if_nametoindex(name.as_ptr()) as i32 };
         // SAFETY: An address of that length.
         let ret = unsafe {
             libc::bind(
@@ -322,7 +356,8 @@ pub fn segmented(seed: u32, payload: usize, mss: u16) -> ([u8; 10], Vec<u8>) {
     (hdr, frame)
 }
 
-fn ones_sum(bytes: &[u8], start: u32) -> u16 {
+/// The sum that the Internet checksum is the complement of, from `start` on.
+pub fn ones_sum(bytes: &[u8], start: u32) -> u16 {
     let mut sum = start;
     for pair in bytes.chunks(2) {
         sum += u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));

@@ -8,32 +8,24 @@ use crate::{
     diag, ensure, ensure_eq,
     guest::Memory,
     idle::sleeps,
-    link::{Macvtap, Verdict, Xdp},
+    link::{Upper, Verdict, Xdp},
     net::{frame, Tap},
+    pages,
     setup::{Net, Options, BUFFERS, SLOW},
     tap::Outcome,
     vhost::*,
 };
 use std::{
-    fs,
     os::fd::AsRawFd,
     result::Result,
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// How many frames are too short, or dropped.
 const FRAMES: u32 = 30_000;
 /// How many of them are enough to tell a leak from what else goes on, where the kernel is slow.
 const ENOUGH: u32 = 4_000;
-
-/// Pages that are free, from the kernel's own account.
-fn free_pages() -> i64 {
-    let text = fs::read_to_string("/proc/vmstat").expect("/proc/vmstat");
-    let line = text.lines().find_map(|l| l.strip_prefix("nr_free_pages "));
-    let pages = line.expect("nr_free_pages").parse();
-    pages.expect("a number of pages")
-}
 
 /// Sends frames of each length below `below`, in turn, and takes the buffers back.
 fn sweep(net: &mut Net<'_>, frames: u32, below: u32) -> Outcome {
@@ -63,20 +55,12 @@ fn no_page_lost(net: &mut Net<'_>, below: u32) -> Outcome {
     net.ring(TX).mem.write(BUFFERS, &[0; 128]);
     // What is kept for the next time is taken before the first count.
     sweep(net, 1000, below)?;
-    let before = free_pages();
+    let before = pages::free();
     let slow = SLOW.load(Ordering::Relaxed);
     let frames = if slow { ENOUGH } else { FRAMES };
     sweep(net, frames, below)?;
     let few = i64::from(frames / 50);
-    // What else goes on may hold pages for a while; what is leaked is gone for good.
-    let end = Instant::now() + Duration::from_secs(3);
-    let lost = loop {
-        let lost = before - free_pages();
-        if lost < few || Instant::now() > end {
-            break lost;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    };
+    let lost = pages::lost(before, few);
     diag!("{lost} pages fewer after {frames} frames");
     ensure!(lost < few, "{lost} pages are gone");
     Ok(())
@@ -113,14 +97,14 @@ pub(super) fn short_frames_xdp(path: &str) -> Outcome {
 /// A device on a macvtap over a tap, from whose file the other side is read and written.
 struct Stacked<'m> {
     net: Net<'m>,
-    upper: Macvtap,
+    upper: Upper,
     lower: Tap,
 }
 
 impl<'m> Stacked<'m> {
     fn new(path: &str, mem: &'m Memory) -> Result<Self, String> {
         let lower = Tap::new(0);
-        let upper = Macvtap::over(&lower, 12)?;
+        let upper = Upper::macvtap(&lower, 12)?;
         let net = Net::start(path, mem, Options::new(F_VERSION_1));
         for queue in [RX, TX] {
             let fd = upper.as_raw_fd();

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory of packets that is used again: nobody ever sees a byte of another packet, and all of it
+//! goes back.
+
+mod ends;
+mod flow;
+mod forward;
+mod held;
+mod leaks;
+mod lengths;
+mod pattern;
+mod pressure;
+mod ring;
+mod stream;
+mod taps;
+mod tcp;
+
+use crate::tap::Suite;
+
+pub fn run(suite: &mut Suite, path: &str, c: bool) {
+    lengths::run(suite, path);
+    held::run(suite, path);
+    taps::run(suite, path);
+    forward::run(suite, path);
+    stream::run(suite, path);
+    ends::run(suite, path);
+    leaks::run(suite, path);
+    pressure::run(suite, path, c);
+}

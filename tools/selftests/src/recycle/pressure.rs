@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a device holds, and that it goes on where there is no memory for more.
+
+use super::{
+    flow::{held, Flow},
+    held::{first_ones, pass, reader, MIXED},
+};
+use crate::{
+    child::Child,
+    diag, ensure,
+    group::Group,
+    guest::Memory,
+    pages,
+    tap::{Outcome, Suite},
+    vhost::*,
+};
+use std::{fs, hint::black_box, os::fd::AsRawFd, result::Result};
+
+pub fn run(suite: &mut Suite, path: &str, c: bool) {
+    suite.case("a device holds no more than its pages", || {
+        in_group(|group| bounded(path, group))
+    });
+    suite.case("what others hold is not charged to the owner", || {
+        in_group(|group| held_by_others(path, group))
+    });
+    suite.case("no more memory in the control group", || {
+        in_group(|group| at_its_limit(path, group, c))
+    });
+    if let Ok(faults) = Faults::new() {
+        suite.case("no page of more than 4 KiB", || small_pages(path, faults));
+    }
+}
+
+/// Runs `body` in a child that has a control group for itself.
+pub fn in_group(body: impl FnOnce(&Group) -> Outcome) -> Outcome {
+    let group = Group::new("max").map_err(|e| format!("no control group: {e}"))?;
+    let status = Child::new(|| {
+        group.join().expect("joining the control group");
+        match body(&group) {
+            Ok(()) => 0,
+            Err(what) => {
+                println!("# {what}");
+                1
+            }
+        }
+    })
+    .wait();
+    ensure!(status.success(), "the child ended with {status}");
+    Ok(())
+}
+
+/// Readers hold whatever there is. What is left when they are gone is the devices' own.
+fn bounded(path: &str, group: &Group) -> Outcome {
+    const DEVICES: usize = 12;
+    // 8 pages of 32 KiB for batches and 16 for large packets. Besides, what is not
+    // for packets.
+    const PACKETS: i64 = (DEVICES as i64) * (8 + 16) * (32 << 10);
+    const REST: i64 = (DEVICES as i64) * (128 << 10);
+    // What else goes on.
+    const NOISE: i64 = 3000 << 12;
+    let mems: Vec<_> = (0..DEVICES).map(|_| Memory::new()).collect();
+    let devices = || -> Result<Vec<Flow<'_>>, String> {
+        let all = mems.iter().zip(1..);
+        all.map(|(mem, tag)| {
+            let mut flow = Flow::start(path, mem, tag);
+            pass(&mut flow, &MIXED, 2)?;
+            Ok(flow)
+        })
+        .collect()
+    };
+    // What stays with this process is there before the first count.
+    drop(devices()?);
+    let start = (group.kernel().map_err(text)?, pages::free());
+    let more = || -> Result<[i64; 2], String> {
+        let charged = group.kernel().map_err(text)? - start.0;
+        Ok([charged, (start.1 - pages::free()) << 12])
+    };
+    let mut flows = devices()?;
+    let readers: Vec<_> = flows.iter().map(|flow| reader(flow, 8 << 20)).collect();
+    for flow in &mut flows {
+        pass(flow, &MIXED, 40)?;
+    }
+    let held = more()?;
+    drop(readers);
+    for flow in &mut flows {
+        pass(flow, &MIXED, 2)?;
+    }
+    let busy = more()?;
+    for flow in &flows {
+        for queue in [RX, TX] {
+            let detached = flow.net.dev.set_backend(queue, -1);
+            detached.map_err(|e| format!("{e:?}"))?;
+        }
+    }
+    let idle = more()?;
+    drop(flows);
+    let none = more()?;
+    for (what, [charged, gone]) in ["held", "busy", "detached", "closed"]
+        .iter()
+        .zip([held, busy, idle, none])
+    {
+        diag!(
+            "{what}: {} KiB charged, {} KiB gone",
+            charged >> 10,
+            gone >> 10
+        );
+    }
+    ensure!(held[0] < PACKETS + REST, "{} bytes charged", held[0]);
+    ensure!(busy[0] < PACKETS + REST, "{} bytes charged", busy[0]);
+    ensure!(busy[1] < PACKETS + REST + NOISE, "{} bytes in use", busy[1]);
+    ensure!(idle[0] < REST, "{} bytes charged when detached", idle[0]);
+    ensure!(none[0] < 1 << 20, "{} bytes charged in the end", none[0]);
+    Ok(())
+}
+
+fn text(e: std::io::Error) -> String {
+    e.to_string()
+}
+
+/// The group has room for what the device keeps, and not for what a reader holds, which is nobody's
+/// who cannot help it.
+fn held_by_others(path: &str, group: &Group) -> Outcome {
+    let mem = Memory::new();
+    let mut flow = Flow::start(path, &mem, 1);
+    let slow = reader(&flow, 32 << 20);
+    pass(&mut flow, &MIXED, 10)?;
+    let used = group.current().map_err(text)?;
+    group.limit(used + (4 << 20)).map_err(text)?;
+    pass(&mut flow, &MIXED, 200)?;
+    // There is room for what the owner itself wants.
+    black_box(vec![1u8; 2 << 20]);
+    first_ones(&flow, &slow, 100)?;
+    pass(&mut flow, &MIXED, 4)
+}
+
+/// All that the group may have is in use before there is a page: each frame arrives all the same.
+fn at_its_limit(path: &str, group: &Group, c: bool) -> Outcome {
+    // What was once asked for stays with this process, which must not need more.
+    // SAFETY: Numbers.
+    unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX) };
+    let mem = Memory::new();
+    let mut flow = Flow::start(path, &mem, 1);
+    pass(&mut flow, &MIXED, 10)?;
+    let backend = |fd| {
+        flow.net
+            .dev
+            .set_backend(TX, fd)
+            .map_err(|e| format!("{e:?}"))
+    };
+    backend(-1)?;
+    group.limit(group.current().map_err(text)?).map_err(text)?;
+    backend(flow.net.tap.as_raw_fd())?;
+    let before = group.reached().map_err(text)?;
+    // More than a processor may have set aside for the group.
+    let slow = reader(&flow, 16 << 20);
+    pass(&mut flow, &MIXED, 100)?;
+    let reached = group.reached().map_err(text)? - before;
+    diag!("the limit was met {reached} times");
+    // C's pages are accounted to nobody.
+    ensure!(c || reached > 20, "the limit was met {reached} times");
+    let numbers = held(&slow, &flow.sent)?;
+    ensure!(numbers.len() > 100, "{} frames held only", numbers.len());
+    group.limit(1 << 40).map_err(text)?;
+    pass(&mut flow, &MIXED, 10)?;
+    Ok(())
+}
+
+/// Allocations that fail on purpose, as long as this is there: of more than a small page, where
+/// they may not wait.
+struct Faults;
+
+impl Faults {
+    const DIR: &str = "/sys/kernel/debug/fail_page_alloc";
+    const TIMES: i64 = 1 << 30;
+
+    fn set(name: &str, value: i64) -> std::io::Result<()> {
+        fs::write(format!("{}/{name}", Self::DIR), value.to_string())
+    }
+
+    fn new() -> std::io::Result<Self> {
+        for (name, value) in [
+            ("verbose", 0),
+            ("min-order", 1),
+            ("times", Self::TIMES),
+            ("interval", 1),
+        ] {
+            Self::set(name, value)?;
+        }
+        Ok(Self)
+    }
+
+    /// How many there were.
+    fn count() -> std::io::Result<i64> {
+        let left = fs::read_to_string(format!("{}/times", Self::DIR))?;
+        Ok(Self::TIMES - left.trim().parse().unwrap_or(Self::TIMES))
+    }
+}
+
+impl Drop for Faults {
+    fn drop(&mut self) {
+        let _ = Self::set("probability", 0);
+    }
+}
+
+fn small_pages(path: &str, _faults: Faults) -> Outcome {
+    let mem = Memory::new();
+    let mut flow = Flow::start(path, &mem, 1);
+    Faults::set("probability", 100).map_err(text)?;
+    let slow = reader(&flow, 4 << 20);
+    pass(&mut flow, &MIXED, 300)?;
+    let count = Faults::count().map_err(text)?;
+    Faults::set("probability", 0).map_err(text)?;
+    diag!("{count} allocations failed");
+    ensure!(count > 0, "no allocation failed");
+    first_ones(&flow, &slow, 30)?;
+    pass(&mut flow, &MIXED, 4)
+}
