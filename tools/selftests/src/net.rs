@@ -115,6 +115,7 @@ impl Tap {
         Self {
             fd: self.fd.try_clone().expect("dup"),
             name: self.name.clone(),
+            flags: self.flags,
         }
     }
 

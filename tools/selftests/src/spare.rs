@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 /// to take the place of another, for that one would be accounted to nobody.
 const FRAMES: u32 = 110;
 /// What they take at the least, in bytes, of memory that is used again.
-const KEPT: u64 = 160 << 10;
+const KEPT: i64 = 160 << 10;
 /// What an idle device may have of it.
-const LITTLE: u64 = 64 << 10;
+const LITTLE: i64 = 64 << 10;
 
 /// A device that was busy and is idle has no more memory than before.
 pub fn given_back(path: &str) -> Outcome {
