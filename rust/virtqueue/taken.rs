@@ -128,6 +128,18 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         true
     }
 
+    /// Takes the last buffer, which had no place behind the segments of those before it, once
+    /// more without these: an error is its own. Nothing but to drop or to refuse is left then.
+    #[cold]
+    fn add_again(&mut self) -> Result<Option<Chain>, Fault> {
+        self.vq.segs.clear();
+        let last = self.vq.used.len().saturating_sub(1);
+        self.vq.used.truncate(last);
+        self.vq.ring.rewind(1);
+        self.count = self.count.wrapping_sub(1);
+        self.add()
+    }
+
     /// Whether `max` buffers are taken, or all segments that one packet may have.
     #[inline]
     pub(super) fn is_full(&self, max: usize) -> bool {
@@ -264,6 +276,10 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
             match taken.add_room(want) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Room::Short),
+                Err(Fault::TooManySegments) if taken.count() > 1 => match taken.add_again() {
+                    Ok(_) => return Ok(Room::TooSmall),
+                    Err(fault) => return Err(taken.refuse(fault)),
+                },
                 Err(fault) => return Err(taken.refuse(fault)),
             }
         }

@@ -202,7 +202,18 @@ impl<'a> Queue<'a> {
                 return Ok(Got::TooSmall);
             }
             let left = want - took.bytes;
-            let Some(buffer) = self.add(driver, &mut took)? else {
+            let buffer = match self.add(driver, &mut took) {
+                // Whether it has too many by itself.
+                Err(Fault::TooManySegments) if took.count > 0 => {
+                    self.at = self.at.wrapping_sub(1);
+                    self.used.pop();
+                    return self
+                        .add(driver, &mut Took::default())
+                        .map(|_| Got::TooSmall);
+                }
+                buffer => buffer?,
+            };
+            let Some(buffer) = buffer else {
                 return Ok(Got::Short);
             };
             if buffer.readable > 0 || buffer.writable == 0 {

@@ -65,6 +65,11 @@ pub(super) fn run(suite: &mut Suite, path: &str) {
         one(path, features | F_MRG_RXBUF, kind)?;
         merged(path, features, kind)
     });
+    suite.case_c_fails(
+        "received into: good ones that have too many pieces together",
+        "the packet stays in the way of all others",
+        || scattered(path),
+    );
     for features in FEATURES {
         suite.case_c_fails(
             &format!("received into: bad ones between good ones, features {features:#x}"),
@@ -159,6 +164,36 @@ fn merged(path: &str, features: u64, kind: usize) -> Outcome {
     ensure_eq!(net.counter("rx-packets")?, 2, "packets received");
     ensure_eq!(net.counter("rx-drops")?, 0, "packets lost");
     Ok(())
+}
+
+/// Good ones that have too many pieces for one packet: it is lost, and the next has room in them.
+fn scattered(path: &str) -> Outcome {
+    const PIECES: u64 = 300;
+    let mem = Memory::new();
+    let features = F_VERSION_1 | F_INDIRECT | F_MRG_RXBUF;
+    let mut net = Net::start(path, &mem, Options::new(features));
+    let old = net.ring(RX).avail_idx();
+    let heads: Vec<u16> = (0..4)
+        .map(|nth| {
+            let ones: Vec<_> = (0..PIECES).map(|i| (at(nth) + i, 1, DESC_WRITE)).collect();
+            net.ring(RX)
+                .add_indirect(BUFFERS + 0x1_0000 * (nth + 1), &ones)
+        })
+        .collect();
+    net.submit(RX, old);
+    send(&net, 1, 1100)?;
+    send(&net, 2, 200)?;
+    come_back(&mut net, RX, &[(heads[0], 212)])?;
+    ensure!(mem.read(at(0) + 12, 200) == frame(2, 200), "changed");
+    ensure_eq!(net.counter("rx-drops")?, 1, "packets lost");
+    counted(&net, RX, 0)?;
+    send(&net, 3, 600)?;
+    come_back(
+        &mut net,
+        RX,
+        &[(heads[1], 300), (heads[2], 300), (heads[3], 12)],
+    )?;
+    net.check_tx(4)
 }
 
 /// One of each kind before a good one, with as many frames waiting as there are good ones.
