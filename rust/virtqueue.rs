@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The specification's part: split rings in guest memory (VIRTIO 1.3, 2.7).
+//! Split virtqueues in guest memory, as the virtio specification defines them (VIRTIO 1.3, 2.7).
 //!
-//! Knows neither ioctls nor threads, uses nothing of the kernel but its prelude and the segments
-//! of [`crate::kapi::iov`], and is built, tested and fuzzed on the host as it is.
+//! This module uses nothing of the kernel but its prelude and the segments of [`crate::kapi::iov`].
+//! It knows neither ioctls nor threads, and is also built, tested and fuzzed on the host,
+//! unchanged.
 
 mod ahead;
 pub(crate) mod chain;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What has been read of a ring ahead of its use: one access to guest memory for many buffers.
+//! Reading a ring ahead of its use, so that one access to guest memory serves many buffers.
 //!
-//! Only what the guest has made available is read, so that it may not change any more. It is
-//! forgotten whenever a buffer is not taken after all or goes back: then the guest may have put
-//! right what it had wrong.
+//! Only entries and descriptors of available buffers are read, which the guest must not change.
+//! They are discarded whenever a buffer is put back or is returned with an error, because the guest
+//! may then have corrected it.
 
 use kernel::prelude::*;
 
@@ -18,33 +18,33 @@ use crate::virtqueue::{
     uapi::Desc, //
 };
 
-/// Entries, and descriptors, that are read at once.
+/// The number of ring entries, and of descriptors, that are read at once.
 const AHEAD: usize = 64;
 
-/// The longest chain that is read ahead in one piece.
+/// The length of the longest chain that is read ahead, in descriptors.
 const CHAIN_MAX: u16 = 16;
 
-/// See the [module's documentation](self).
+/// Entries and descriptors that have been read ahead; see the [module documentation](self).
 pub(super) struct Ahead {
-    /// Entries of the available ring, from position `from` on.
+    /// The `len` entries of the available ring from position `from` on.
     heads: [u16; AHEAD],
     from: u16,
     len: u16,
-    /// `desc_count` descriptors from number `desc_first` on, good for the chains of the heads at
-    /// the `desc_len` positions from `desc_from` on: what a chain that was available refers to
-    /// may not change, other descriptors may.
+    /// The `desc_count` descriptors from index `desc_first` on. They are valid only for the chains
+    /// at the `desc_len` positions from `desc_from` on, since the guest must not change descriptors
+    /// of available chains but may change all others.
     descs: [Desc; AHEAD],
     desc_from: u16,
     desc_len: u16,
     desc_first: u16,
     desc_count: u16,
-    /// How many descriptors the last chain had one behind the other in the table, which is how
-    /// many the next ones are taken to have.
+    /// The number of descriptors that the last chain had in a row in the table. The next chains are
+    /// assumed to have the same.
     chain_len: u16,
 }
 
 impl Ahead {
-    /// Nothing.
+    /// The state in which nothing has been read ahead.
     pub(super) const NONE: Self = Self {
         heads: [0; AHEAD],
         from: 0,
@@ -62,14 +62,14 @@ impl Ahead {
         chain_len: 1,
     };
 
-    /// Has what comes next read anew.
+    /// Discards everything that has been read ahead.
     #[inline]
     pub(super) fn forget(&mut self) {
         self.len = 0;
         self.desc_len = 0;
     }
 
-    /// The entry at position `at`, of which and of those behind it `ready` are available.
+    /// Returns the available ring entry at position `at`, where `ready` entries are available.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Ahead {
         }
     }
 
-    /// What has been read of the entry at position `at`.
+    /// Returns the entry at position `at` if it has been read ahead.
     #[inline(always)]
     pub(super) fn known_head(&self, at: u16) -> Option<u16> {
         let index = at.wrapping_sub(self.from);
@@ -100,7 +100,7 @@ impl Ahead {
         }
     }
 
-    /// The descriptor of `head`, which is the one at position `at`.
+    /// Returns the descriptor of `head`, where `head` is the entry at position `at`.
     ///
     /// # Errors
     ///
@@ -119,7 +119,8 @@ impl Ahead {
         }
     }
 
-    /// Descriptor `index` of the chain at position `at`, behind its first one.
+    /// Returns descriptor `index`, which belongs to the chain at position `at` and is not its
+    /// first.
     ///
     /// # Errors
     ///
@@ -138,25 +139,25 @@ impl Ahead {
         }
     }
 
-    /// What has been read of descriptor `index` for the chain at position `at`.
+    /// Returns descriptor `index` if it has been read ahead for the chain at position `at`.
     #[inline(always)]
     pub(super) fn known(&self, at: u16, index: u16) -> Option<Desc> {
         let index = index.wrapping_sub(self.desc_first);
         if at.wrapping_sub(self.desc_from) < self.desc_len && index < self.desc_count {
-            // BOUNDS: As above, `desc_count <= AHEAD`.
+            // BOUNDS: As above; `desc_count <= AHEAD`.
             self.descs.get(usize::from(index) % AHEAD).copied()
         } else {
             None
         }
     }
 
-    /// The last chain had `len` descriptors one behind the other in the table.
+    /// Records that the last chain had `len` descriptors in a row in the table.
     #[inline]
     pub(super) fn learn(&mut self, len: u16) {
         self.chain_len = len.min(CHAIN_MAX);
     }
 
-    /// Reads as many entries as are there, without wrapping.
+    /// Reads as many available entries as possible in one access, up to the end of the ring.
     fn read_heads<M: GuestMemory>(
         &mut self,
         mem: &M,
@@ -179,8 +180,8 @@ impl Ahead {
         Ok(first)
     }
 
-    /// Reads the descriptor of `head`, and with it those of the heads behind it as long as they
-    /// follow each other closely.
+    /// Reads the descriptor of `head`, and with it the chains of the entries that follow, as far as
+    /// they are adjacent in the descriptor table.
     fn read_descs<M: GuestMemory>(
         &mut self,
         mem: &M,
@@ -190,14 +191,14 @@ impl Ahead {
     ) -> Result<Desc, Fault> {
         let run = self.run(layout, at, head);
         if self.read_run(mem, layout, at, &run).is_err() {
-            // A part of it may still be readable.
+            // Some of the descriptors may be unreadable, but not that of `head`.
             self.read_run(mem, layout, at, &Run::one(head))
                 .map_err(|MemFault| Fault::DescUnreadable)?;
         }
         self.known(at, head).ok_or(Fault::DescUnreadable)
     }
 
-    /// Reads the descriptors of the chains from position `at` on.
+    /// Reads the descriptors of `run`, which begins with the chain at position `at`.
     fn read_run<M: GuestMemory>(
         &mut self,
         mem: &M,
@@ -215,7 +216,7 @@ impl Ahead {
         Ok(())
     }
 
-    /// Reads one descriptor.
+    /// Reads descriptor `index` alone.
     fn read_desc<M: GuestMemory>(mem: &M, layout: &Layout, index: u16) -> Result<Desc, Fault> {
         let mut desc = [Desc::default()];
         mem.read_descs(layout.desc(index), &mut desc)
@@ -224,9 +225,9 @@ impl Ahead {
         Ok(desc)
     }
 
-    /// The chains from position `at` on, of which `head` is the first, that follow each other in
-    /// the table, up or down, each as long as the last one that was seen: no more is read than if
-    /// each had been read by itself.
+    /// Returns the run of chains that begins with `head` at position `at`: those that are adjacent
+    /// in the descriptor table, in ascending or descending order, if each is as long as the last
+    /// chain was. A run has no more descriptors than reading its chains one by one would read.
     fn run(&self, layout: &Layout, at: u16, head: u16) -> Run {
         let heads = self.heads.get(..usize::from(self.len));
         let behind = usize::from(at.wrapping_sub(self.from).wrapping_add(1));
@@ -239,7 +240,7 @@ impl Ahead {
             Some(&next) if next == head.wrapping_add(each) => each,
             _ => each.wrapping_neg(),
         };
-        // Chains, their descriptors, and the last head of them.
+        // The number of chains, the number of their descriptors, and the last chain's head.
         let (mut heads, mut count, mut last) = (1u16, each, head);
         for &next in behind {
             let more = count.wrapping_add(each);
@@ -258,18 +259,18 @@ impl Ahead {
     }
 }
 
-/// Chains that follow each other.
+/// Chains that are adjacent in the descriptor table and follow each other in the available ring.
 struct Run {
-    /// How many.
+    /// The number of chains.
     heads: u16,
-    /// The number of the first of their descriptors.
+    /// The lowest index of their descriptors.
     first: u16,
-    /// How many descriptors.
+    /// The number of their descriptors.
     count: u16,
 }
 
 impl Run {
-    /// The first descriptor of a chain, and nothing else.
+    /// Returns the run that consists of one descriptor.
     const fn one(head: u16) -> Self {
         Self {
             heads: 1,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Walking descriptor chains, and everything a guest can get wrong in one (VIRTIO 1.3, 2.7.5).
+//! Walks descriptor chains and validates them (VIRTIO 1.3, 2.7.5).
 
 use kernel::prelude::*;
 
@@ -22,32 +22,35 @@ use crate::{
     },
 };
 
-/// The indirect descriptors that a chain may have: what 16 bits can number.
+/// The most indirect descriptors that a chain may have, in all its indirect tables together.
 const INDIRECT_MAX: u32 = 1 << 16;
 
-/// The length of a descriptor in bytes.
+/// The size of a descriptor in bytes.
 const DESC_SIZE: u32 = core::mem::size_of::<Desc>() as u32;
 
-/// Indirect descriptors that are read at once.
+/// The number of indirect descriptors that are read at once.
 const INDIRECT_AHEAD: usize = 8;
 
-/// What a chain describes.
+/// The size of a descriptor chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chain {
-    /// Segments that the device may read; they come first.
+    /// The number of segments that the device may read; these come first.
     pub(crate) readable: usize,
-    /// Segments that the device may write.
+    /// The number of segments that the device may write.
     pub(crate) writable: usize,
-    /// The length of all of them.
+    /// The length in bytes of all segments.
     pub(crate) bytes: usize,
 }
 
-/// Follows the chain of the next buffer of `ring`, which has told of its `head` and that one's
-/// descriptor: its pieces are added to `segs`. `hint` is the region of `table` that an address was found in last.
+/// Walks the descriptor chain of the ring's next buffer and appends its segments to `segs`.
+///
+/// `head` and `desc` are the head and its descriptor, as [`Ring::next`] returned them. `hint` is
+/// the index of the region of `table` that was found last. The number of descriptors is added to
+/// `read`.
 ///
 /// # Errors
 ///
-/// A [`Fault`], and then `segs` may have some of the pieces.
+/// The [`Fault`] of the chain; a part of its segments may have been appended to `segs` then.
 #[inline(always)]
 pub(super) fn walk<M: GuestMemory>(
     ring: &mut Ring,
@@ -59,9 +62,9 @@ pub(super) fn walk<M: GuestMemory>(
     (head, mut desc): (u16, Desc),
 ) -> Result<Chain, Fault> {
     let mut chain = Chain::default();
-    // Over all tables of a chain: the work that one buffer can make is bounded.
+    // One limit for all indirect tables of the chain bounds the work that one buffer can cause.
     let mut indirect_left = INDIRECT_MAX;
-    // As many descriptors as there are, each once.
+    // A chain may use each descriptor of the table once.
     let mut left = ring.size();
     let (mut index, mut adjacent) = (head, 1u16);
     loop {
@@ -80,7 +83,7 @@ pub(super) fn walk<M: GuestMemory>(
             return Ok(chain);
         }
         left = left.wrapping_sub(1);
-        // A `next` out of range is said to be that, also where it is one too many.
+        // An index out of range is reported as such, even if the chain is also too long.
         if desc.next >= ring.size() {
             return Err(Fault::NextRange);
         }
@@ -95,7 +98,11 @@ pub(super) fn walk<M: GuestMemory>(
     }
 }
 
-/// The entries of the indirect table that `desc` describes, at most `most`.
+/// Returns the number of entries of the indirect table that `desc` describes.
+///
+/// # Errors
+///
+/// [`Fault::IndirectLength`], and [`Fault::IndirectTooLong`] for more than `most` entries.
 fn entries(desc: &Desc, most: u32) -> Result<u32, Fault> {
     if desc.len % DESC_SIZE != 0 {
         return Err(Fault::IndirectLength);
@@ -107,7 +114,7 @@ fn entries(desc: &Desc, most: u32) -> Result<u32, Fault> {
 }
 
 impl Chain {
-    /// Adds what a descriptor describes.
+    /// Adds the buffer of one descriptor.
     #[inline(always)]
     fn add(
         &mut self,
@@ -124,13 +131,14 @@ impl Chain {
         } else {
             self.readable = self.readable.wrapping_add(added);
         }
-        // OVERFLOW: 32-bit lengths of at most 65536 + 32768 descriptors.
+        // OVERFLOW: The sum of at most 65536 + 32768 lengths of 32 bits.
         self.bytes = self.bytes.wrapping_add(desc.len as usize);
         Ok(())
     }
 }
 
-/// Follows `chain` through an indirect table, whose entries are used one after the other.
+/// Continues `chain` with the descriptors of the indirect table `at`. The entries of the table are
+/// used in the order of the table; `next` is ignored.
 #[inline(never)]
 fn indirect<M: GuestMemory>(
     mem: &M,

@@ -1,52 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a guest can get wrong in a ring.
+//! Errors in a ring or a buffer that the guest causes.
 
-/// A guest's mistake.
+/// An error that the guest has caused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The available ring cannot be read.
+    /// The available ring is not readable.
     AvailUnreadable,
-    /// More buffers are said to be available than the ring has entries.
+    /// The available index is more than the queue size ahead.
     AvailJump,
-    /// A chain starts outside the descriptor table.
+    /// A head in the available ring is outside the descriptor table.
     HeadRange,
-    /// A chain goes on outside the descriptor table.
+    /// The `next` field of a descriptor is outside the descriptor table.
     NextRange,
-    /// A chain is longer than the descriptor table.
+    /// A chain has more descriptors than the descriptor table.
     Loop,
-    /// The descriptor table cannot be read.
+    /// The descriptor table is not readable.
     DescUnreadable,
-    /// The used ring cannot be written, or the guest cannot be asked for kicks.
+    /// The used ring is not writable, or kicks cannot be enabled.
     UsedUnwritable,
-    /// The length of an indirect table is not one of whole descriptors.
+    /// The length of an indirect table is not a multiple of the size of a descriptor.
     IndirectLength,
-    /// An indirect table has more descriptors than a chain can number.
+    /// The indirect tables of a chain have more descriptors than allowed.
     IndirectTooLong,
-    /// The chain in an indirect table runs over its end.
+    /// The chain in an indirect table continues past the end of the table.
     IndirectLoop,
-    /// An indirect table cannot be read.
+    /// An indirect table is not readable.
     IndirectUnreadable,
-    /// An indirect table refers to another.
+    /// A descriptor in an indirect table refers to another indirect table.
     IndirectNested,
-    /// A buffer is not in guest memory.
+    /// An address of a buffer is in no region of the memory table.
     Unmapped,
-    /// A buffer is in more pieces than a packet may have.
+    /// A buffer has more segments than a packet may have.
     TooManySegments,
-    /// A buffer to read follows one to write.
+    /// A readable segment follows a writable one.
     Order,
-    /// A buffer to write where there is only reading, or the reverse.
+    /// A transmit buffer has a writable segment, or a receive buffer has a readable one.
     Direction,
-    /// A buffer without a packet in it.
+    /// A transmit buffer contains no packet.
     NoPacket,
-    /// A buffer that cannot be read although it is in guest memory.
+    /// A buffer is in the memory table but not readable.
     Unreadable,
-    /// A buffer that cannot be written although it is in guest memory.
+    /// A buffer is in the memory table but not writable.
     Unwritable,
 }
 
 impl Fault {
-    /// Their names in the statistics, by [`Self::index`].
+    /// The names of the faults in the statistics, indexed by [`Self::index`].
     pub(crate) const NAMES: [&'static str; 19] = [
         "avail-unreadable",
         "avail-jump",
@@ -69,14 +69,14 @@ impl Fault {
         "unwritable",
     ];
 
-    /// Its place in [`Self::NAMES`].
+    /// Returns the index of the fault in [`Self::NAMES`].
     pub(crate) const fn index(self) -> usize {
         // CAST: Fieldless variants number themselves from zero.
         self as usize
     }
 
-    /// Whether nothing is wrong but one buffer, which can be handed back. Otherwise there is no
-    /// head to hand back, or the ring cannot be trusted, and the queue stops.
+    /// Returns whether the fault concerns only one buffer, which can be returned to the guest.
+    /// Otherwise there is no head to return, or the ring cannot be trusted, and the queue stops.
     pub(crate) const fn is_buffer(self) -> bool {
         !matches!(
             self,

@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is offered, and what follows from what was accepted.
+//! The feature bits that the device offers, and what the negotiated ones imply.
 //!
-//! Every yes or no that the data path needs is decided here, once, when features are set.
+//! The properties that the data path needs are derived once, when userspace sets the features.
 
 /// `VIRTIO_NET_F_MRG_RXBUF`: a packet may span several receive buffers.
 const NET_F_MRG_RXBUF: u64 = 1 << 15;
-/// `VIRTIO_F_NOTIFY_ON_EMPTY`: an interrupt whenever all buffers are used up.
+/// `VIRTIO_F_NOTIFY_ON_EMPTY`: interrupt the guest when it has no more available buffers, even if
+/// it suppresses interrupts.
 const F_NOTIFY_ON_EMPTY: u64 = 1 << 24;
-/// `VHOST_NET_F_VIRTIO_NET_HDR`: the header is ours, the socket has none. As
-/// `VIRTIO_F_ANY_LAYOUT`, the same bit, it asks for nothing that is not always so.
+/// `VHOST_NET_F_VIRTIO_NET_HDR`: the device adds and removes the virtio-net header, and the socket
+/// does not use one. For a guest the same bit is `VIRTIO_F_ANY_LAYOUT`, which needs no support here
+/// because any layout of descriptors is accepted in any case.
 const NET_F_VIRTIO_NET_HDR: u64 = 1 << 27;
 /// `VIRTIO_RING_F_INDIRECT_DESC`.
 const RING_F_INDIRECT_DESC: u64 = 1 << 28;
-/// `VIRTIO_RING_F_EVENT_IDX`: both sides say from which index on they want to be told.
+/// `VIRTIO_RING_F_EVENT_IDX`: each side tells the other at which index it wants a notification.
 const RING_F_EVENT_IDX: u64 = 1 << 29;
 /// `VIRTIO_F_VERSION_1`.
 const F_VERSION_1: u64 = 1 << 32;
 
-/// The features of VHOST_GET_FEATURES: those that work.
+/// The features that VHOST_GET_FEATURES returns.
 pub(crate) const OFFERED: u64 = NET_F_MRG_RXBUF
     | F_NOTIFY_ON_EMPTY
     | NET_F_VIRTIO_NET_HDR
@@ -26,11 +28,11 @@ pub(crate) const OFFERED: u64 = NET_F_MRG_RXBUF
     | RING_F_EVENT_IDX
     | F_VERSION_1;
 
-/// The length of `struct virtio_net_hdr` and of the one with `num_buffers`, in bytes.
+/// The lengths in bytes of `struct virtio_net_hdr` and `struct virtio_net_hdr_mrg_rxbuf`.
 const HDR_LEN: usize = 10;
 const HDR_LEN_MRG: usize = 12;
 
-/// What was negotiated, as answers.
+/// The properties that follow from the negotiated features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Negotiated {
     mergeable: bool,
@@ -42,7 +44,7 @@ pub(crate) struct Negotiated {
 }
 
 impl Negotiated {
-    /// Before anything was set; there is no header then.
+    /// The properties before features are set: all false, and no header.
     pub(crate) const NONE: Self = Self {
         mergeable: false,
         event_idx: false,
@@ -52,7 +54,7 @@ impl Negotiated {
         sock_hlen: 0,
     };
 
-    /// What follows from `features`.
+    /// Derives the properties from the feature bits of VHOST_SET_FEATURES.
     pub(crate) const fn new(features: u64) -> Self {
         let mergeable = features & NET_F_MRG_RXBUF != 0;
         let sets_num_buffers = mergeable || features & F_VERSION_1 != 0;
@@ -72,37 +74,38 @@ impl Negotiated {
         }
     }
 
-    /// Whether a packet may span several receive buffers.
+    /// Returns whether a packet may span several receive buffers.
     #[inline]
     pub(crate) const fn mergeable(&self) -> bool {
         self.mergeable
     }
 
-    /// Whether notifications go by index.
+    /// Returns whether notifications are controlled by `used_event` and `avail_event` instead of
+    /// flags.
     #[inline]
     pub(crate) const fn event_idx(&self) -> bool {
         self.event_idx
     }
 
-    /// Whether using up the last buffer always interrupts.
+    /// Returns whether using the last available buffer always causes an interrupt.
     #[inline]
     pub(crate) const fn notify_on_empty(&self) -> bool {
         self.notify_on_empty
     }
 
-    /// Whether the header of a received packet says how many buffers it spans.
+    /// Returns whether the header of a received packet contains the number of its buffers.
     #[inline]
     pub(crate) const fn sets_num_buffers(&self) -> bool {
         self.sets_num_buffers
     }
 
-    /// The bytes of header that we add and take away.
+    /// Returns the length in bytes of the header that the device adds and removes.
     #[inline]
     pub(crate) const fn vhost_hlen(&self) -> usize {
         self.vhost_hlen
     }
 
-    /// The bytes of header that the socket expects and supplies.
+    /// Returns the length in bytes of the header that the socket expects and supplies.
     #[inline]
     pub(crate) const fn sock_hlen(&self) -> usize {
         self.sock_hlen

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the parts of a split ring are (VIRTIO 1.3, 2.7.2).
+//! The addresses of the parts of a split ring (VIRTIO 1.3, 2.7.2).
 //!
-//! Positions are 16-bit counters that wrap; the entry of position `p` is `p % size`.
+//! Ring positions are 16-bit counters that wrap. Position `p` refers to entry `p % size`.
 
 use core::mem::size_of;
 use kernel::prelude::*;
@@ -15,16 +15,16 @@ use crate::virtqueue::{
     },
 };
 
-/// The most entries that userspace may ask for.
+/// The largest queue size that userspace may set.
 const SIZE_MAX: u32 = 32768;
 
-/// Bytes before the entries of the available and of the used ring: flags and index.
+/// The number of bytes before the entries of both rings: flags and index.
 const RING_HEAD: usize = 4;
 
-/// Where the index stands in both, in bytes.
+/// The byte offset of the index in both rings.
 const RING_IDX: usize = 2;
 
-/// Where a ring's parts are in the owner's address space, and how many entries it has.
+/// The addresses of a ring's parts in the owner's address space, and the queue size.
 ///
 /// # Invariants
 ///
@@ -38,7 +38,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// One entry, and nothing is anywhere yet.
+    /// A ring of one entry whose parts have no addresses yet.
     pub(crate) const UNSET: Self = Self {
         size: 1,
         desc: 0,
@@ -46,7 +46,7 @@ impl Layout {
         used: 0,
     };
 
-    /// The same places with `num` entries.
+    /// Returns this layout with a queue size of `num` entries.
     ///
     /// # Errors
     ///
@@ -55,16 +55,17 @@ impl Layout {
         if !num.is_power_of_two() || num > SIZE_MAX {
             return Err(EINVAL);
         }
-        // INVARIANT: Just checked.
+        // INVARIANT: `num` was checked above.
         let size = u16::try_from(num).map_err(|_| EINVAL)?;
         Ok(Self { size, ..self })
     }
 
-    /// The same number of entries in other places.
+    /// Returns this layout with other addresses for the three parts.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a place that is not aligned. Descriptors may be anywhere.
+    /// `EINVAL` when `avail` or `used` is not aligned as the specification requires, or when an
+    /// address does not fit into `usize`. `desc` may have any alignment.
     pub(crate) fn with_places(self, desc: u64, avail: u64, used: u64) -> Result<Self> {
         if avail % 2 != 0 || used % 4 != 0 {
             return Err(EINVAL);
@@ -78,19 +79,19 @@ impl Layout {
         })
     }
 
-    /// Whether no part has a place.
+    /// Returns whether no part has an address.
     #[inline]
     pub(crate) const fn is_unset(&self) -> bool {
         self.desc == 0 && self.avail == 0 && self.used == 0
     }
 
-    /// Entries.
+    /// Returns the queue size in entries.
     #[inline]
     pub(crate) const fn size(&self) -> u16 {
         self.size
     }
 
-    /// Whether all parts lie where `is_user` says that user memory may be.
+    /// Returns whether `is_user(address, length)` is true for each of the three parts.
     pub(crate) fn parts_ok(
         &self,
         negotiated: Negotiated,
@@ -114,14 +115,14 @@ impl Layout {
         )
     }
 
-    /// The entry that position `at` stands for.
+    /// Returns the index of the entry that position `at` refers to.
     #[inline]
     const fn slot(&self, at: u16) -> usize {
         // OVERFLOW: By the invariant the size is at least 1.
         (at & self.size.wrapping_sub(1)) as usize
     }
 
-    /// The entries from position `at` to the end of the ring.
+    /// Returns the number of entries from position `at` to the end of the ring.
     #[inline]
     pub(super) const fn until_wrap(&self, at: u16) -> usize {
         (self.size as usize).wrapping_sub(self.slot(at))
@@ -133,7 +134,7 @@ impl Layout {
             .wrapping_add(index.wrapping_mul(each))
     }
 
-    /// Where descriptor `index` is.
+    /// Returns the address of descriptor `index`.
     #[inline]
     pub(super) const fn desc(&self, index: u16) -> usize {
         Self::part(self.desc, 0, index as usize, size_of::<Desc>())
@@ -152,7 +153,8 @@ impl Layout {
         Self::part(self.avail, RING_HEAD, self.slot(at), 2)
     }
 
-    /// `used_event`, behind the available ring: from where on the guest wants an interrupt.
+    /// Returns the address of `used_event`, which follows the available ring. The guest writes to
+    /// it the used index at which it wants the next interrupt.
     pub(super) const fn used_event(&self) -> usize {
         Self::part(self.avail, RING_HEAD, self.size as usize, 2)
     }
@@ -170,7 +172,8 @@ impl Layout {
         Self::part(self.used, RING_HEAD, self.slot(at), size_of::<UsedElem>())
     }
 
-    /// `avail_event`, behind the used ring: from where on the device wants a kick.
+    /// Returns the address of `avail_event`, which follows the used ring. The device writes to it
+    /// the available index at which it wants the next kick.
     pub(super) const fn avail_event(&self) -> usize {
         Self::part(
             self.used,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Guest memory: the one seam through which rings reach it, and the table that says where it is.
+//! Guest memory: the trait through which rings access it, and the memory table.
 
 use kernel::prelude::*;
 
@@ -15,58 +15,59 @@ use crate::{
     },
 };
 
-/// The length of a descriptor in bytes.
+/// The size of a descriptor in bytes.
 const DESC_SIZE: usize = core::mem::size_of::<Desc>();
 
-/// Some byte could not be accessed.
+/// An access to guest memory failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemFault;
 
-/// Access to the memory that rings live in, by addresses in the owner's address space.
+/// Access to the memory of the rings, by addresses in the owner's address space.
 ///
-/// Nothing is assumed of an address. A 16-bit word is read and written in one access; of longer
-/// reads no more is promised than that each byte is read once.
+/// Implementations must accept any address. They read and write a 16-bit word in one access. For
+/// longer reads they only guarantee that each byte is read once. All accesses return [`MemFault`]
+/// when a byte is not accessible.
 pub(crate) trait GuestMemory {
-    /// Reads a word.
+    /// Reads a 16-bit word.
     fn read_u16(&self, addr: usize) -> Result<u16, MemFault>;
-    /// Reads words.
+    /// Reads an array of 16-bit words.
     fn read_u16s(&self, addr: usize, out: &mut [u16]) -> Result<(), MemFault>;
-    /// Reads descriptors.
+    /// Reads an array of descriptors.
     fn read_descs(&self, addr: usize, out: &mut [Desc]) -> Result<(), MemFault>;
     /// Reads bytes.
     fn read_bytes(&self, addr: usize, out: &mut [u8]) -> Result<(), MemFault>;
     /// Writes bytes.
     fn write_bytes(&self, addr: usize, data: &[u8]) -> Result<(), MemFault>;
-    /// Writes a word.
+    /// Writes a 16-bit word.
     fn write_u16(&self, addr: usize, value: u16) -> Result<(), MemFault>;
-    /// Writes used entries.
+    /// Writes an array of used ring entries.
     fn write_used(&self, addr: usize, elems: &[UsedElem]) -> Result<(), MemFault>;
-    /// What was read before this is no newer than what is read after.
+    /// Read memory barrier: orders the reads before it against the reads after it.
     fn rmb(&self);
-    /// What was written before this is seen before what is written after.
+    /// Write memory barrier: orders the writes before it against the writes after it.
     fn wmb(&self);
-    /// A full barrier.
+    /// Full memory barrier.
     fn mb(&self);
 }
 
-/// A region of guest memory as userspace describes it.
+/// A region of guest memory, from `struct vhost_memory_region`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryRegion {
-    /// Its first address for the guest.
+    /// The guest physical address of its first byte.
     pub(crate) gpa: u64,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub(crate) size: u64,
-    /// Its first address for the owner.
+    /// The address of its first byte in the owner's address space.
     pub(crate) uaddr: u64,
 }
 
-/// A region, with both ends inclusive so that one may reach the end of the address space.
+/// A region with inclusive bounds, so that it may extend to the end of the address space.
 #[derive(Clone, Copy, Debug)]
 struct Region {
     first: u64,
     last: u64,
     uaddr: u64,
-    /// Which region reaches furthest, of this one and those before it in the table.
+    /// The index of the region with the highest last address among this one and all before it.
     furthest: usize,
 }
 
@@ -76,33 +77,34 @@ impl Region {
         self.first <= gpa && gpa <= self.last
     }
 
-    /// Whether all of the `len` bytes from `gpa` on, and one behind them, are in the region, and
-    /// there are any.
+    /// Returns whether the region contains the `len` bytes at `gpa` and one more byte after them.
+    /// Returns false for an empty range.
     #[inline]
     const fn holds(&self, gpa: u64, len: u32) -> bool {
-        // CAST: Widening; of no bytes the last would be as far away as can be, which not even the
-        // last of the whole address space is less than.
+        // CAST: Widening. For `len == 0` the left side wraps to `u64::MAX`, which is less than no
+        // value; this is why the comparison is strict and needs the additional byte.
         self.contains(gpa) && (len as u64).wrapping_sub(1) < self.last.wrapping_sub(gpa)
     }
 
-    /// Where `gpa`, which the region contains, is for the owner.
+    /// Returns the owner's address of `gpa`, which the region must contain.
     #[inline]
     const fn translate(&self, gpa: u64) -> u64 {
         self.uaddr.wrapping_add(gpa.wrapping_sub(self.first))
     }
 }
 
-/// Sorts regions by their first addresses. What `core` has for that may panic.
+/// Sorts regions by their first addresses. The sort functions of `core` are not used because they
+/// may panic.
 ///
 /// # Errors
 ///
-/// `ENOMEM`, and never for regions that are in order.
+/// `ENOMEM`. Regions that are already in order need no memory.
 fn sorted(mut regions: KVVec<Region>) -> Result<KVVec<Region>> {
     if regions.is_sorted_by_key(|r| r.first) {
         return Ok(regions);
     }
     let mut merged = KVVec::with_capacity(regions.len(), GFP_KERNEL_ACCOUNT)?;
-    // Each `run` of them is in order.
+    // Invariant of the loop: each group of `run` regions is sorted.
     let mut run = 1usize;
     while run < regions.len() {
         let two = run.saturating_mul(2);
@@ -117,7 +119,7 @@ fn sorted(mut regions: KVVec<Region>) -> Result<KVVec<Region>> {
     Ok(regions)
 }
 
-/// Adds what is in either, both of which are in order, in order.
+/// Merges two sorted slices and appends the result to `merged`.
 fn merge(mut left: &[Region], mut right: &[Region], merged: &mut KVVec<Region>) -> Result {
     loop {
         let next = match (left.split_first(), right.split_first()) {
@@ -135,21 +137,23 @@ fn merge(mut left: &[Region], mut right: &[Region], merged: &mut KVVec<Region>) 
     }
 }
 
-/// Where guest memory is: VHOST_SET_MEM_TABLE.
+/// The memory table of a device (VHOST_SET_MEM_TABLE): maps guest physical addresses to addresses
+/// of the owner.
 ///
-/// Replaced whole and never changed. Where regions overlap, any of them answers.
+/// A table does not change; userspace replaces the whole table. Where regions overlap, any of them
+/// may be used for the translation.
 pub(crate) struct MemTable {
-    /// In the order of their first addresses.
+    /// Sorted by first address.
     regions: KVVec<Region>,
 }
 
 impl MemTable {
-    /// Builds the table.
+    /// Builds a table from the regions that userspace has set.
     ///
     /// # Errors
     ///
-    /// `EFAULT` for a region that wraps around or is empty; an empty one at zero stands for the
-    /// whole address space. `ENOMEM`.
+    /// `EFAULT` when a region is empty or wraps around. An empty region at address 0 is valid and
+    /// stands for the whole address space. `ENOMEM`.
     pub(crate) fn new(regions: KVVec<MemoryRegion>) -> Result<Self> {
         let mut checked = KVVec::with_capacity(regions.len(), GFP_KERNEL_ACCOUNT)?;
         for region in regions.iter() {
@@ -176,7 +180,8 @@ impl MemTable {
         Ok(Self { regions: checked })
     }
 
-    /// Whether every region lies where `is_user` says that user memory may be.
+    /// Returns whether `is_user(address, length)` is true for each region's range of owner
+    /// addresses.
     pub(crate) fn regions_ok(&self, is_user: impl Fn(u64, u64) -> bool) -> bool {
         self.regions.iter().all(|r| {
             let size = r.last.wrapping_sub(r.first).checked_add(1);
@@ -184,7 +189,7 @@ impl MemTable {
         })
     }
 
-    /// The region with `gpa` in it. `hint` is where one was found last.
+    /// Returns a region that contains `gpa`. `hint` is the index of the region that was found last.
     #[inline]
     fn find(&self, hint: &mut usize, gpa: u64) -> Option<&Region> {
         match self.regions.get(*hint) {
@@ -195,8 +200,8 @@ impl MemTable {
 
     #[cold]
     fn search(&self, hint: &mut usize, gpa: u64) -> Option<&Region> {
-        // Those that begin behind `gpa` do not have it. Of the others, that which reaches
-        // furthest has it if any has.
+        // Regions that begin after `gpa` do not contain it. Of the others, the one with the highest
+        // last address contains `gpa` if any of them does.
         let begun = self.regions.partition_point(|r| r.first <= gpa);
         let at = self.regions.get(begun.checked_sub(1)?)?.furthest;
         let region = self.regions.get(at).filter(|r| r.contains(gpa))?;
@@ -204,12 +209,13 @@ impl MemTable {
         Some(region)
     }
 
-    /// Adds the `len` bytes from `gpa` on to `segs`: one segment for each region they touch.
+    /// Appends the `len` bytes at `gpa` to `segs`, one segment for each region that they touch, and
+    /// returns the number of segments added.
     ///
     /// # Errors
     ///
-    /// [`Fault::Unmapped`] when a byte is in no region, [`Fault::TooManySegments`] when `segs` is
-    /// full.
+    /// [`Fault::Unmapped`] when a byte is in no region, [`Fault::TooManySegments`] when `segs` has
+    /// no capacity left.
     #[inline(always)]
     pub(crate) fn translate(
         &self,
@@ -227,7 +233,8 @@ impl MemTable {
         self.translate_far(hint, gpa, len, segs)
     }
 
-    /// The `len` bytes from `gpa` on if they are all in the region of `hint`, and there are any.
+    /// Returns the `len` bytes at `gpa` as one segment if `len` is not 0 and the region `hint`
+    /// contains them and the byte that follows. See [`Region::holds`].
     #[inline(always)]
     pub(super) fn near(&self, hint: &usize, gpa: u64, len: u32) -> Option<IoVec> {
         let region = self.regions.get(*hint)?;
@@ -238,7 +245,7 @@ impl MemTable {
         Some(IoVec::new(region.translate(gpa) as usize, len as usize))
     }
 
-    /// [`Self::translate`] for what is not all in the region of `hint`.
+    /// The slow path of [`Self::translate`], for ranges that [`Self::near`] does not translate.
     #[cold]
     fn translate_far(
         &self,
@@ -253,18 +260,19 @@ impl MemTable {
         })
     }
 
-    /// Whether the `len` bytes from `gpa` on are all in some region.
+    /// Returns whether each of the `len` bytes at `gpa` is in a region.
     pub(crate) fn covers(&self, hint: &mut usize, gpa: u64, len: u32) -> bool {
         self.pieces(hint, gpa, u64::from(len), |_, _| Ok(()))
             .is_ok()
     }
 
-    /// Reads descriptors, at most as many as `out` has room for, and returns how many: at least
-    /// one.
+    /// Reads descriptors from `gpa` on into `out` and returns how many were read: at least one, at
+    /// most `out.len()`.
     ///
     /// # Errors
     ///
-    /// [`Fault::Unmapped`] and [`Fault::IndirectUnreadable`], both for the first of them.
+    /// [`Fault::Unmapped`] or [`Fault::IndirectUnreadable`] when the first descriptor cannot be
+    /// read.
     pub(super) fn read_descs<M: GuestMemory>(
         &self,
         mem: &M,
@@ -281,13 +289,13 @@ impl MemTable {
         if !some.is_empty() && mem.read_descs(region.translate(gpa) as usize, some).is_ok() {
             return Ok(some.len());
         }
-        // Across the end of a region, or not all of them are readable.
+        // The first descriptor crosses the end of its region, or not all of them are readable.
         let first = out.first_mut().ok_or(Fault::IndirectUnreadable)?;
         *first = self.read_desc(mem, hint, gpa)?;
         Ok(1)
     }
 
-    /// Reads a descriptor that need not lie in one region.
+    /// Reads one descriptor, which may cross the boundaries of regions.
     fn read_desc<M: GuestMemory>(
         &self,
         mem: &M,
@@ -306,7 +314,8 @@ impl MemTable {
         Ok(zerocopy::transmute!(bytes))
     }
 
-    /// Calls `each` with the owner's address and length of each piece, and returns their number.
+    /// Splits the `len` bytes at `gpa` at the boundaries of regions, calls `each` with the owner's
+    /// address and the length of each piece, and returns the number of pieces.
     #[inline]
     fn pieces(
         &self,
@@ -318,7 +327,8 @@ impl MemTable {
         let (mut gpa, mut left, mut count) = (gpa, len, 0usize);
         while left > 0 {
             let region = self.find(hint, gpa).ok_or(Fault::Unmapped)?;
-            // The bytes after this one; a region may be the whole address space.
+            // The number of bytes after `gpa` in the region. Their number including `gpa` may
+            // overflow.
             let after = region.last.wrapping_sub(gpa);
             let size = if left.wrapping_sub(1) <= after {
                 left

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether the guest is to be interrupted (VIRTIO 1.3, 2.7.7 and 2.7.10).
+//! Decides whether to interrupt the guest (VIRTIO 1.3, 2.7.7 and 2.7.10).
 
 use crate::virtqueue::{
     features::Negotiated,
@@ -9,21 +9,25 @@ use crate::virtqueue::{
     uapi::AVAIL_F_NO_INTERRUPT, //
 };
 
-/// Whether going from `old` to `new` passes `event`: the index plus one is among the new ones.
+/// Returns whether the used index passes `event` when it moves from `old` to `new`: whether `old <=
+/// event < new`, modulo 2^16. This is `vring_need_event()`.
 #[inline]
 pub(crate) const fn passes(event: u16, new: u16, old: u16) -> bool {
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }
 
-/// Decides about the interrupt for what has been published, and remembers that it was decided.
+/// Returns whether to interrupt the guest for the used entries that have been published. With
+/// EVENT_IDX the used index is recorded for the next comparison, except where
+/// VIRTIO_F_NOTIFY_ON_EMPTY decides.
 ///
-/// A wish that cannot be read counts as one for an interrupt.
+/// If `used_event` or the flags cannot be read, the guest is interrupted.
 pub(super) fn wants_interrupt<M: GuestMemory>(
     ring: &mut Ring,
     mem: &M,
     negotiated: Negotiated,
 ) -> bool {
-    // The guest writes its wish and then looks at the used index; we do it the other way round.
+    // The guest writes `used_event` or its flags and then reads the used index. The device has
+    // written the used index and reads the others next. Pairs with the guest's full barrier.
     mem.mb();
     if negotiated.notify_on_empty() && ring.is_drained() {
         return true;

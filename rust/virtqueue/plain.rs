@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The straight path: buffers about which there is nothing to find out.
+//! The fast path: buffers that need no validation beyond a few comparisons.
 //!
-//! Most buffers have one descriptor, or two with the header apart, that have been read ahead and
-//! lie in the region of guest memory that was used last. Such a buffer is told of as it is, and
-//! nothing changes before it is completed, so there is nothing to roll back. All other buffers go
-//! the long way, [`Virtqueue::take`] and [`Virtqueue::take_room`], which also finds what is wrong.
+//! Most buffers have one descriptor, or two if the header is separate. The descriptors have been
+//! read ahead, and the memory is in the region of the memory table that was found last. Such a
+//! buffer is returned without changing the state of the ring until it is completed, so there is
+//! nothing to roll back. All other buffers use the slow path, [`Virtqueue::take`] and
+//! [`Virtqueue::take_room`], which also validates them.
 
 use crate::{
     kapi::iov::IoVec,
@@ -20,32 +21,32 @@ use crate::{
     },
 };
 
-/// The next buffer of a ring, of one segment or two.
+/// The next buffer of a ring, with one or two segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plain {
     head: u16,
     first: IoVec,
-    /// Empty where there is only one.
+    /// Empty if there is only one segment.
     second: IoVec,
 }
 
 impl Plain {
-    /// Its memory; the second segment may be empty.
+    /// Returns its segments; the second one may be empty.
     #[inline(always)]
     pub(crate) fn segs(&self) -> (IoVec, IoVec) {
         (self.first, self.second)
     }
 
-    /// Its length in bytes.
+    /// Returns its length in bytes.
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
-        // OVERFLOW: Two 32-bit lengths.
+        // OVERFLOW: The sum of two 32-bit lengths.
         self.first.len().wrapping_add(self.second.len())
     }
 }
 
 impl<M: GuestMemory> Virtqueue<'_, M> {
-    /// The next buffer if it is plain, and to be read.
+    /// Returns the next buffer if it is plain and readable for the device.
     #[inline(always)]
     pub(crate) fn plain(&self) -> Option<Plain> {
         let (head, desc) = self.ring.known()?;
@@ -68,7 +69,7 @@ impl<M: GuestMemory> Virtqueue<'_, M> {
         })
     }
 
-    /// The next buffer if it is plain, in one piece, and to be written.
+    /// Returns the next buffer if it is plain, has one segment and is writable for the device.
     #[inline(always)]
     pub(crate) fn plain_room(&self) -> Option<Plain> {
         let (head, desc) = self.ring.known()?;
@@ -82,9 +83,11 @@ impl<M: GuestMemory> Virtqueue<'_, M> {
         })
     }
 
-    /// Completes `plain`, the next buffer, of which `len` bytes were written: the guest gets it
-    /// back with the next [`Virtqueue::publish`]. False without room for its used entry, which
-    /// does not happen to who publishes in time; it stays in the ring then.
+    /// Completes `plain`, which must be the next buffer and of which `len` bytes were written. The
+    /// next [`Virtqueue::publish`] returns it to the guest.
+    ///
+    /// Returns false, and leaves the buffer in the ring, if there is no room for its used entry.
+    /// This does not happen if the caller publishes in time.
     #[inline(always)]
     pub(crate) fn complete_plain(&mut self, plain: &Plain, len: u32) -> bool {
         let elem = UsedElem {

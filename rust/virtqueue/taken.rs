@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Buffers between the ring and whoever fills or empties them.
+//! Buffers that have been taken from the ring and are not completed yet.
 
 use kernel::prelude::*;
 
@@ -25,21 +25,21 @@ use crate::{
     },
 };
 
-/// What came of asking for room for a packet.
+/// The result of taking buffers for a packet to be received.
 pub(crate) enum Room<T> {
-    /// Enough.
+    /// The buffers have enough room.
     Ready(T),
-    /// The ring ran dry: more buffers may come. All are back in the ring.
+    /// There are not enough buffers, and more may become available. All are back in the ring.
     Short,
-    /// As many buffers, or segments, as one packet may have do not hold it. All are back in the
-    /// ring.
+    /// The maximum number of buffers or segments of a packet is too small for it. All are back in
+    /// the ring.
     TooSmall,
 }
 
-/// Buffers out of the ring; back into it when dropped.
+/// Buffers that have been taken from the ring. They are put back when this is dropped.
 pub(crate) struct Taken<'s, 'q, M: GuestMemory> {
     vq: &'s mut Virtqueue<'q, M>,
-    /// The first of their used entries.
+    /// The index of the first buffer's used entry in the list of pending ones.
     from: usize,
     count: u16,
     writable: usize,
@@ -47,7 +47,7 @@ pub(crate) struct Taken<'s, 'q, M: GuestMemory> {
 }
 
 impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
-    /// No buffers yet.
+    /// Creates an empty set of buffers.
     #[inline(always)]
     pub(super) fn open(vq: &'s mut Virtqueue<'q, M>) -> Self {
         vq.segs.clear();
@@ -61,7 +61,7 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         }
     }
 
-    /// Takes another buffer, of which nothing is written; `None` when there is none.
+    /// Takes another buffer with a used length of 0. Returns `None` if there is none.
     #[inline(always)]
     pub(super) fn add(&mut self) -> Result<Option<Chain>, Fault> {
         let vq = &mut *self.vq;
@@ -72,7 +72,7 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
             id: u32::from(head),
             len: 0,
         };
-        // Whoever takes buffers publishes them in time.
+        // Does not happen if the caller publishes in time.
         if vq.used.push_within_capacity(elem).is_err() {
             return Ok(None);
         }
@@ -93,8 +93,8 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         Ok(Some(chain))
     }
 
-    /// Takes another buffer as room for what is missing to `want` bytes; false when there is
-    /// none.
+    /// Takes another writable buffer and sets its used length so that all buffers together have at
+    /// most `want` bytes. Returns false if there is no buffer.
     #[inline(always)]
     pub(super) fn add_room(&mut self, want: usize) -> Result<bool, Fault> {
         let left = want.saturating_sub(self.bytes);
@@ -113,11 +113,11 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         Ok(true)
     }
 
-    /// Takes `plain`, the next buffer, for `left` bytes.
+    /// Takes `plain`, which must be the next buffer, with a used length of at most `left` bytes.
     #[inline(always)]
     fn add_plain(&mut self, plain: &Plain, left: usize) -> bool {
         let (seg, _) = plain.segs();
-        // CAST: No more than a 32-bit length.
+        // CAST: At most a 32-bit length.
         let len = seg.len().min(left) as u32;
         if self.vq.segs.push_within_capacity(seg).is_err() || !self.vq.complete_plain(plain, len) {
             return false;
@@ -128,8 +128,8 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         true
     }
 
-    /// Takes the last buffer, which had no place behind the segments of those before it, once
-    /// more without these: an error is its own. Nothing but to drop or to refuse is left then.
+    /// Takes the last buffer again without the segments of the buffers before it, so that an error
+    /// is the fault of that buffer alone. The caller must then drop or refuse the buffers.
     #[cold]
     fn add_again(&mut self) -> Result<Option<Chain>, Fault> {
         self.vq.segs.clear();
@@ -140,14 +140,14 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         self.add()
     }
 
-    /// Whether `max` buffers are taken, or all segments that one packet may have.
+    /// Returns whether `max` buffers, or all the segments that a packet may have, are taken.
     #[inline]
     pub(super) fn is_full(&self, max: usize) -> bool {
         usize::from(self.count) >= max || self.vq.segs.len() == self.vq.segs.capacity()
     }
 
-    /// Completes all buffers with length 0 if only one of them, the last, is to blame for
-    /// `fault`. Otherwise they go back to the ring.
+    /// Completes all buffers with length 0 if `fault` concerns only the last of them; see
+    /// [`Fault::is_buffer`]. Otherwise puts all of them back. Returns `fault`.
     #[cold]
     pub(crate) fn refuse(mut self, fault: Fault) -> Fault {
         if fault.is_buffer() {
@@ -160,41 +160,42 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         fault
     }
 
-    /// The memory, in the guest's order.
+    /// Returns the segments of all buffers, in the order of the ring.
     #[inline]
     pub(crate) fn segs(&self) -> &[IoVec] {
         self.vq.segs
     }
 
-    /// How many segments the device may write.
+    /// Returns the number of segments that the device may write.
     #[inline]
     pub(crate) fn writable(&self) -> usize {
         self.writable
     }
 
-    /// The length in bytes of all buffers.
+    /// Returns the length in bytes of all buffers.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.bytes
     }
 
-    /// How many buffers these are.
+    /// Returns the number of buffers.
     #[inline]
     pub(crate) fn count(&self) -> u16 {
         self.count
     }
 
-    /// Whether the guest has made more buffers available behind these. Not known counts as yes.
+    /// Returns whether the guest has made more buffers available. Returns true if that is
+    /// unreadable.
     #[inline]
     pub(crate) fn has_more(&mut self) -> bool {
         !self.vq.ring.is_empty(&self.vq.mem)
     }
 
-    /// Writes `data` at `at` bytes into the buffers.
+    /// Writes `data` to the buffers at byte offset `at`.
     ///
     /// # Errors
     ///
-    /// [`MemFault`] when that memory cannot be written, or is not part of them.
+    /// [`MemFault`] when the memory is not writable, or the buffers are too short.
     pub(crate) fn write_at(&self, at: usize, data: &[u8]) -> Result<(), MemFault> {
         runs(self.segs(), at, data.len(), MemFault, |addr, done, len| {
             let end = done.wrapping_add(len);
@@ -203,11 +204,12 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         })
     }
 
-    /// Writes a word at `at` bytes into the buffers, in one access where one segment holds it.
+    /// Writes `value` in little-endian order at byte offset `at`, in one access if the first
+    /// segment contains it.
     ///
     /// # Errors
     ///
-    /// As [`Self::write_at`].
+    /// As for [`Self::write_at`].
     #[inline(always)]
     pub(crate) fn write_u16_at(&self, at: usize, value: u16) -> Result<(), MemFault> {
         match self.segs().first() {
@@ -218,7 +220,7 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         }
     }
 
-    /// The guest gets them back with the next [`Virtqueue::publish`].
+    /// Completes the buffers. The next [`Virtqueue::publish`] returns them to the guest.
     #[inline(always)]
     pub(crate) fn complete(mut self) {
         self.count = 0;
@@ -236,12 +238,12 @@ impl<M: GuestMemory> Drop for Taken<'_, '_, M> {
 }
 
 impl<'q, M: GuestMemory> Virtqueue<'q, M> {
-    /// Takes the next buffer, or `None` when there is none.
+    /// Takes the next buffer. Returns `None` if there is none.
     ///
     /// # Errors
     ///
-    /// What is wrong. A buffer that is wrong in itself has been completed with length 0;
-    /// otherwise the ring is as before.
+    /// The [`Fault`] of the buffer or the ring. A buffer for which [`Fault::is_buffer`] holds has
+    /// been completed with length 0; otherwise the ring is unchanged.
     #[inline(always)]
     pub(crate) fn take(&mut self) -> Result<Option<Taken<'_, 'q, M>>, Fault> {
         let mut taken = Taken::open(self);
@@ -252,13 +254,13 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
         }
     }
 
-    /// Takes writable buffers until they hold `want` bytes, at most `max` of them. Of each is
-    /// used what it has, and of the last what remains.
+    /// Takes at most `max` writable buffers until they have room for `want` bytes. The used length
+    /// of each is its full length, and that of the last is what remains of `want`.
     ///
     /// # Errors
     ///
-    /// As [`Self::take`], but the buffers before one that is wrong in itself are completed with
-    /// length 0 as well, so that buffers are handed back in the order of the ring.
+    /// As for [`Self::take`]. The buffers before an invalid one are completed with length 0 as
+    /// well, so that buffers are returned in the order of the ring.
     #[inline(always)]
     pub(crate) fn take_room(
         &mut self,

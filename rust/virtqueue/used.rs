@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Handing buffers back, a batch at a time (VIRTIO 1.3, 2.7.8).
+//! Returning buffers to the guest in batches (VIRTIO 1.3, 2.7.8).
 
 use crate::virtqueue::{
     fault::Fault,
@@ -14,18 +14,18 @@ use crate::virtqueue::{
     uapi::UsedElem, //
 };
 
-/// What came of it.
+/// The result of publishing used entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Published {
-    /// The guest wants an interrupt.
+    /// Whether the guest wants an interrupt.
     pub(crate) signal: bool,
-    /// The used ring could not be written; nothing was published then.
+    /// Set if the used ring was not writable; the used index is unchanged then.
     pub(crate) fault: Option<Fault>,
 }
 
-/// Writes `elems` to the used ring, then its index once, then decides about an interrupt.
+/// Writes `elems` to the used ring, advances the used index once, and decides about an interrupt.
 ///
-/// Without a call eventfd, `has_call` false, nothing is decided.
+/// Without a call eventfd, when `has_call` is false, no decision is made and `signal` is false.
 pub(crate) fn publish<M: GuestMemory>(
     ring: &mut Ring,
     mem: &M,

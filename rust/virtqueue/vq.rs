@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A queue while it is served: buffers out, used entries back.
+//! A virtqueue while it is served.
 
 use kernel::prelude::*;
 
@@ -23,27 +23,28 @@ use crate::{
     },
 };
 
-/// The parts of a queue, borrowed together.
+/// The parts of a queue, borrowed for the time in which it is served.
 ///
-/// Buffers that are taken and not completed go back to the ring when they are dropped, so no
-/// count of them travels by hand.
+/// Buffers that are taken and not completed are put back into the ring when they are dropped, so
+/// callers do not count them.
 pub(crate) struct Virtqueue<'q, M> {
     pub(super) mem: M,
     pub(super) ring: &'q mut Ring,
     pub(super) table: &'q MemTable,
-    /// The region of the table in which an address was found last.
+    /// The index of the region of `table` that was found last.
     pub(super) hint: &'q mut usize,
-    /// Segments of the buffers that are out.
+    /// The segments of the buffers that are taken.
     pub(super) segs: &'q mut KVec<IoVec>,
-    /// Used entries that are not published yet.
+    /// The used entries that are not published yet.
     pub(super) used: &'q mut KVec<UsedElem>,
-    /// Descriptors that were read the long way.
+    /// The number of descriptors that were read by the slow path.
     pub(super) read: usize,
 }
 
 impl<'q, M: GuestMemory> Virtqueue<'q, M> {
-    /// Borrows the parts: memory, ring, memory table with the region that was used last, room
-    /// for segments, and for used entries.
+    /// Borrows the parts of a queue. `hint` is the index of the region of `table` that was found
+    /// last. The capacities of `segs` and `used` limit the segments of a packet and the pending
+    /// used entries.
     pub(crate) fn new(
         mem: M,
         ring: &'q mut Ring,
@@ -62,46 +63,46 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
         }
     }
 
-    /// How many descriptors were read by [`Self::take`] and [`Self::take_room`] since the last call.
+    /// Returns and resets the number of descriptors that the slow path has read.
     #[inline]
     pub(crate) fn take_read(&mut self) -> usize {
         core::mem::take(&mut self.read)
     }
 
-    /// Whether there is a buffer, which has been read ahead then.
+    /// Returns whether there is an available buffer. If so, it has been read ahead.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::take`] that are of the ring.
+    /// The faults of the ring that [`Self::take`] returns.
     #[inline(always)]
     pub(crate) fn look(&mut self) -> Result<bool, Fault> {
         Ok(self.ring.next(&self.mem)?.is_some())
     }
 
-    /// Whether all buffers are taken that the guest has been seen to have.
+    /// Returns whether all buffers up to the available index that was read last are taken.
     #[inline]
     pub(crate) fn is_drained(&self) -> bool {
         self.ring.is_drained()
     }
 
-    /// Writes a word to the memory of the ring's owner, in one access.
+    /// Writes a 16-bit word to the owner's memory, in one access.
     ///
     /// # Errors
     ///
-    /// [`MemFault`] when that is not possible.
+    /// [`MemFault`] when the memory is not writable.
     #[inline(always)]
     pub(crate) fn write_u16(&self, addr: usize, value: u16) -> Result<(), MemFault> {
         self.mem.write_u16(addr, value)
     }
 
-    /// How many used entries wait to be published.
+    /// Returns the number of used entries that are not published yet.
     #[inline]
     pub(crate) fn pending(&self) -> usize {
         self.used.len()
     }
 
-    /// Hands all completed buffers back to the guest, and says whether it wants an interrupt.
-    /// Without a call eventfd, `has_call` false, that is not asked.
+    /// Returns all completed buffers to the guest and decides whether to interrupt it. Without a
+    /// call eventfd, when `has_call` is false, there is no decision. See [`used::publish`].
     pub(crate) fn publish(&mut self, negotiated: Negotiated, has_call: bool) -> Published {
         let published = used::publish(self.ring, &self.mem, negotiated, self.used, has_call);
         self.used.clear();
@@ -117,7 +118,7 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
     ///
     /// # Errors
     ///
-    /// [`MemFault`] when the guest cannot be asked for kicks.
+    /// As for [`Ring::enable_notify`].
     pub(crate) fn enable_notify(&mut self) -> Result<bool, MemFault> {
         self.ring.enable_notify(&self.mem)
     }
