@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The network side: what a virtio-net queue exchanges with a packet socket.
+//! The virtio-net device: exchanges packets between its queues and a packet socket.
 
 pub(crate) mod backend;
 pub(crate) mod device;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a queue has done so far, for `/proc/PID/fdinfo/FD`.
+//! The counters of a queue, which `/proc/PID/fdinfo/FD` shows.
 //!
-//! Written by the queue's worker alone, once per run or per batch, and read by anybody.
+//! Only the queue's worker writes them, once per run or batch. They can be read in any context.
 
 use kernel::{
     seq_file::SeqFile,
@@ -13,10 +13,10 @@ use kernel::{
     },
 };
 
-/// The kinds of mistakes that are told apart, at the most.
+/// The maximum number of kinds of faults.
 const REASONS: usize = 20;
 
-/// A counter with one writer at a time.
+/// A counter, which must have only one writer at a time.
 struct Counter(Atomic<u64>);
 
 impl Counter {
@@ -35,7 +35,7 @@ impl Counter {
     }
 }
 
-/// The counters of one queue. They start at zero with the file and are never reset.
+/// The counters of a queue. They are zero when the file is opened and are never reset.
 pub(crate) struct QueueStats {
     packets: Counter,
     bytes: Counter,
@@ -49,7 +49,7 @@ pub(crate) struct QueueStats {
 }
 
 impl QueueStats {
-    /// All zero.
+    /// Creates counters that are zero.
     pub(crate) const fn new() -> Self {
         Self {
             packets: Counter::new(),
@@ -64,28 +64,28 @@ impl QueueStats {
         }
     }
 
-    /// The worker has served the queue once more.
+    /// Counts a run of the queue.
     pub(crate) fn run(&self) {
         self.runs.add(1);
     }
 
-    /// How often it has.
+    /// Returns the number of runs.
     pub(crate) fn runs(&self) -> u64 {
         self.runs.get()
     }
 
-    /// That many packets and bytes have gone through, without virtio-net headers.
+    /// Adds packets that were transferred, and their bytes without virtio-net headers.
     pub(crate) fn moved(&self, packets: usize, bytes: usize) {
         self.packets.add(packets);
         self.bytes.add(bytes);
     }
 
-    /// Packets were lost for a reason that is the guest's or the backend's.
+    /// Adds packets that were lost.
     pub(crate) fn dropped(&self, packets: usize) {
         self.drops.add(packets);
     }
 
-    /// The guest made a mistake, of the kind with that number.
+    /// Counts a fault of the guest. `reason` is the index of its kind.
     pub(crate) fn fault(&self, reason: usize) {
         self.faults.add(1);
         if let Some(counter) = self.reasons.get(reason) {
@@ -93,7 +93,7 @@ impl QueueStats {
         }
     }
 
-    /// That many buffers were handed back at once, with an interrupt or without.
+    /// Counts a batch of `buffers` used entries, published with or without an interrupt.
     pub(crate) fn published(&self, buffers: usize, signalled: bool) {
         self.buffers.add(buffers);
         if signalled {
@@ -103,10 +103,10 @@ impl QueueStats {
         }
     }
 
-    /// Prints one line per counter, each name behind `prefix`, and one for each kind of mistake
-    /// that was made; `reasons` are their names.
+    /// Prints one line per counter, with `prefix` before each name, and one for each kind of fault
+    /// that has occurred. `reasons` are the names of these kinds.
     pub(crate) fn show(&self, m: &SeqFile, prefix: &str, reasons: &[&str]) {
-        // A batch is handed back with an interrupt or without.
+        // Each batch was published either with an interrupt or without.
         let batches = self.signals.get().wrapping_add(self.suppressed.get());
         let lines = [
             ("packets", self.packets.get()),

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A virtio-net server in the host kernel, behind the ioctl interface of `/dev/vhost-net`.
+//! A virtio-net device backend in the host kernel, with the ioctl interface of `/dev/vhost-net`.
 //!
-//! Layers, of which each may use those below it and never one above: `net` knows sockets and what
-//! a packet is, `vhost` knows who set a queue up and who serves it. Below it, `virtqueue` is the
-//! ring itself and pure, and `kapi` knows the kernel and is the only one where `unsafe_code` is
-//! allowed. `stats` is a leaf. See Documentation/architecture.
+//! Each layer may use the layers below it and none above: `net` handles packets and sockets,
+//! `vhost` the owner of a device, its ioctls and its runs. Below it, `virtqueue` implements the
+//! ring without use of the kernel, and `kapi` wraps the kernel's interfaces and is the only layer
+//! that may contain `unsafe` code. `stats` is a leaf. See Documentation/architecture.rst.
 
 #![deny(unsafe_code)]
 

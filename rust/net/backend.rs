@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A packet socket as the backend of a queue.
+//! [`Socket`] as the backend of a queue.
 
 use crate::{
     kapi::{

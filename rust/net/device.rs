@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The node: what a file of it does.
+//! The file operations of the device node.
 
 use kernel::{
     current,
@@ -41,7 +41,7 @@ use crate::{
     virtqueue::fault::Fault,
 };
 
-/// An open file of the node.
+/// An open file of the device node.
 pub(crate) struct NetDevice(Pin<KBox<Device<Side>>>);
 
 #[vtable]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What becomes of the packets that a guest sends.
+//! The results of sending a guest's packets.
 
 use crate::{
     vhost::session::{
@@ -10,26 +10,26 @@ use crate::{
     virtqueue::fault::Fault,
 };
 
-/// What becomes of a packet.
+/// The result of an attempt to send a packet.
 pub(super) enum Fate {
-    /// It is on its way: its length in bytes without header.
+    /// The packet was sent or added to a batch. The value is its length in bytes without header.
     Sent(usize),
-    /// It is lost, for what it says or what the socket says to it.
+    /// The packet is lost: its header is invalid, or the socket has rejected it.
     Dropped,
-    /// Its buffer is wrong in itself, and goes back.
+    /// The buffer is invalid. It is returned to the guest, and its fault is still to be counted.
     Refused(Fault),
-    /// That of a buffer that has been refused before.
+    /// The buffer was invalid. It has been completed and its fault has been counted already.
     Skipped,
-    /// The socket has no room, and tells when it has.
+    /// The socket has no room, and its file becomes writable when it has.
     Full,
-    /// There is no memory, or no room that anybody would tell of: it is worth another try.
+    /// A shortage that no event will end (`ENOMEM`, `ENOBUFS`). To be retried after a wait.
     Again,
-    /// It stays in the ring until then.
+    /// The packet stays in the ring while the queue waits.
     Stays(Next),
 }
 
 impl Fate {
-    /// That of a buffer that could not be taken because of `fault`.
+    /// Returns the result for a buffer that could not be taken because of `fault`.
     pub(super) fn after(fault: Fault) -> Self {
         if fault.is_buffer() {
             Self::Skipped
@@ -38,11 +38,11 @@ impl Fate {
         }
     }
 
-    /// Counts the packet.
+    /// Counts the packet in the budget and the statistics.
     ///
     /// # Errors
     ///
-    /// Whom it has to wait for.
+    /// What the queue has to wait for before the packet can be sent.
     #[inline(always)]
     pub(super) fn count(self, session: &mut Session<'_>) -> Result<(), Next> {
         match self {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Transmit: packets into a batch, the straight path and the long one.
+//! Transmit: copies packets into a batch, by the fast path and the slow path.
 
 use crate::{
     kapi::{
@@ -25,24 +25,29 @@ use crate::{
     },
 };
 
-/// Why the straight path ends.
+/// The reason why the fast path has ended.
 pub(super) enum Stop {
-    /// A batch is full, or the run over.
+    /// The batch is full, or the budget of the run is used up.
     Due,
-    /// There is nothing to send.
+    /// There is no packet to send.
     Wait(Next),
-    /// The next packet has to go the long way.
+    /// The next packet needs the slow path.
     Long,
 }
 
-/// What is settled for a run.
+/// The values that do not change during a run.
 pub(super) struct Run<'a> {
     pub(super) mm: InMm<'a>,
     pub(super) negotiated: Negotiated,
 }
 
 impl<'a> Run<'a> {
-    /// The length of a packet in bytes, with the header that the socket takes.
+    /// Returns the length of a packet in bytes, including the header that the socket expects.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Direction`] for a writable segment, [`Fault::NoPacket`] if there is nothing behind
+    /// the header.
     #[inline(always)]
     pub(super) fn length(&self, taken: &Taken<'_, '_>) -> Result<usize, Fault> {
         let (ours, socks) = (self.negotiated.vhost_hlen(), self.negotiated.sock_hlen());
@@ -55,8 +60,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Copies the packet into the batch, and corrects its header there. `None` for one that does
-    /// not go into a batch, but may be sent by itself.
+    /// Copies a packet into the batch and corrects its header there. Returns `None` for a packet
+    /// that cannot be in a batch but can be sent on its own.
     #[inline(always)]
     pub(super) fn batched(&self, batch: &mut Filling<'_>, taken: &Taken<'_, '_>) -> Option<Fate> {
         let len = match self.length(taken) {
@@ -66,7 +71,7 @@ impl<'a> Run<'a> {
         let skip = self.negotiated.vhost_hlen();
         let mut frame = match batch.copy_in(&self.mm, taken.segs(), skip, len) {
             Ok(frame) => frame,
-            // The socket has other memory, as much as it needs for one at a time.
+            // When sending a single packet, the socket allocates the memory itself.
             Err(BatchError::TooBig | BatchError::NoMemory) => return None,
             Err(BatchError::Fault) => return Some(Fate::Refused(Fault::Unreadable)),
             Err(BatchError::Full) => return Some(Fate::Again),
@@ -78,8 +83,8 @@ impl<'a> Run<'a> {
         Some(Fate::Sent(self.payload(len)))
     }
 
-    /// Copies packets into the batch as long as each is in a plain buffer and as it should be.
-    /// What is not is left to the long way, which finds out why.
+    /// Copies packets into the batch as long as each is in a plain buffer and valid. The slow path
+    /// handles all others, and determines what is wrong with them.
     #[inline(always)]
     pub(super) fn straight(&self, batch: &mut Filling<'_>, session: &mut Session<'_>) -> Stop {
         match (self.negotiated.vhost_hlen(), self.negotiated.sock_hlen()) {
@@ -89,7 +94,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// [`Self::straight`] for headers of `HLEN` bytes.
+    /// Implements [`Self::straight`] for headers of `HLEN` bytes.
     #[inline(never)]
     fn straight_with<const HLEN: usize>(
         &self,
@@ -121,7 +126,7 @@ impl<'a> Run<'a> {
         Stop::Due
     }
 
-    /// The bytes of a packet of `len` without its header.
+    /// Returns the number of bytes without header of a packet of `len` bytes.
     #[inline(always)]
     pub(super) fn payload(&self, len: usize) -> usize {
         len.wrapping_sub(self.negotiated.sock_hlen())

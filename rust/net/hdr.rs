@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct virtio_net_hdr`, as far as it is ours to look at (VIRTIO 1.3, 5.1.6).
+//! The fields of `struct virtio_net_hdr` that the device reads or writes (VIRTIO 1.3, 5.1.6).
 
-/// The part that every variant of the header begins with, in bytes.
+/// The length in bytes of the fields that all variants of the header have.
 pub(super) const BASE: usize = 10;
 
-/// The header with `num_buffers`, in bytes.
+/// The length in bytes of the header with `num_buffers`.
 pub(super) const LEN: usize = 12;
 
-/// Where `num_buffers` stands, in bytes.
+/// The byte offset of `num_buffers`.
 pub(super) const NUM_BUFFERS: usize = 10;
 
-/// `VIRTIO_NET_HDR_F_NEEDS_CSUM`: the checksum is still to be computed.
+/// `VIRTIO_NET_HDR_F_NEEDS_CSUM`: the packet has a partial checksum.
 const F_NEEDS_CSUM: u8 = 1;
 
-/// The checksum field itself, in bytes.
+/// The length of the checksum field in bytes.
 const CSUM_LEN: u32 = 2;
 
-/// A header says that the checksum ends beyond the packet.
+/// The checksum field that a header refers to ends beyond the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BadChecksum;
 
-/// Makes `hdr_len` cover the checksum that is to be computed, which the receiver of the header
-/// relies on. `len` is the packet's length with its header.
+/// Increases `hdr_len` so that it includes the checksum field of a partial checksum, as the socket
+/// requires. `len` is the length of the packet in bytes, including its header.
 ///
-/// A header too short to say anything is left alone.
+/// A header shorter than [`BASE`] is not changed.
 ///
 /// # Errors
 ///
-/// [`BadChecksum`], and then nothing is changed.
+/// [`BadChecksum`] when the checksum field ends beyond the packet; the header is unchanged then.
 #[inline(always)]
 pub(super) fn cover_checksum(header: &mut [u8], len: usize) -> Result<(), BadChecksum> {
     let Some((&mut [flags, _, ref mut hdr_len @ .., _, _, start0, start1, off0, off1], _)) =
@@ -41,7 +41,7 @@ pub(super) fn cover_checksum(header: &mut [u8], len: usize) -> Result<(), BadChe
     }
     let start = u32::from(u16::from_le_bytes([start0, start1]));
     let offset = u32::from(u16::from_le_bytes([off0, off1]));
-    // OVERFLOW: Two 16-bit numbers and a small one fit.
+    // OVERFLOW: The sum of two 16-bit numbers and 2 fits into 32 bits.
     let end = start.wrapping_add(offset).wrapping_add(CSUM_LEN);
     if end <= u32::from(u16::from_le_bytes(*hdr_len)) {
         return Ok(());

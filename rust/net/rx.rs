@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Receive: packets of the socket into the guest's buffers.
+//! Receive: moves packets from the socket to the guest's buffers.
 
 use kernel::{
     prelude::*,
@@ -29,38 +29,38 @@ use crate::{
     },
 };
 
-/// The receive side of a device.
+/// The receive endpoint of a device.
 pub(crate) struct Rx {
-    /// Takes the packets of the attached socket.
+    /// Reads the packets of the attached socket.
     receiver: Option<Receiver>,
 }
 
-/// What becomes of a packet.
+/// The result of an attempt to receive a packet.
 enum Fate {
-    /// It is in the guest's buffers: its length in bytes without header.
+    /// The packet is in the guest's buffers. The value is its length in bytes without header.
     Received(usize),
-    /// It is lost, or has gone elsewhere.
+    /// The packet is lost, or another reader of the socket has taken it.
     Lost,
-    /// It is lost, since the guest's buffers for it are wrong in themselves, and go back.
+    /// The packet is lost because the guest's buffers are invalid; they are returned to the guest.
     Refused(Fault),
-    /// It waits: a buffer has been refused before it.
+    /// The packet is still in the socket: an invalid buffer has been completed instead.
     Skipped,
 }
 
-/// Why the straight path ends.
+/// The reason why the fast path has ended.
 enum Stop {
-    /// A batch is full, or the run over.
+    /// The batch is full, or the budget of the run is used up.
     Due,
-    /// There is nothing to receive, or no buffer for it.
+    /// There is no packet to receive, or no buffer for it.
     Wait(Next),
-    /// A packet did not come through.
+    /// A packet was not received.
     Packet(Fate),
-    /// The next packet, of so many bytes, has to go the long way.
+    /// The next packet needs the slow path. The value is its length in bytes without header.
     Long(usize),
 }
 
 impl Fate {
-    /// Counts the packet.
+    /// Counts the packet in the budget and the statistics.
     fn count(self, session: &mut Session<'_>) {
         match self {
             Self::Received(bytes) => session.budget().moved_one(bytes),
@@ -75,7 +75,7 @@ impl Fate {
 }
 
 impl Rx {
-    /// Not attached.
+    /// Creates an endpoint that is not attached.
     pub(super) const fn new() -> Self {
         Self { receiver: None }
     }
@@ -116,7 +116,7 @@ impl Rx {
         }
     }
 
-    /// Receives packets as long as each has room in a plain buffer, and says what is next.
+    /// Receives packets as long as each fits into a plain buffer, and returns why it has ended.
     #[inline(never)]
     fn straight(
         receiver: &mut Receiver,
@@ -147,7 +147,7 @@ impl Rx {
             if negotiated.sets_num_buffers() && session.write_u16(at, 1).is_err() {
                 return Stop::Packet(Fate::Refused(session.refuse_plain(&plain)));
             }
-            // CAST: No more than there was room, of a 32-bit length.
+            // CAST: At most the length of the buffer, which is a 32-bit number.
             session.complete_plain(&plain, want as u32, len);
             if session.budget().bytes_left() == 0 {
                 break;
@@ -156,8 +156,11 @@ impl Rx {
         Stop::Due
     }
 
-    /// Receives the next packet, of `len` bytes without any virtio header, or says whom it waits
-    /// for.
+    /// Receives the next packet, of `len` bytes without virtio-net header.
+    ///
+    /// # Errors
+    ///
+    /// What the queue has to wait for before the packet can be received.
     #[inline(always)]
     fn one(
         receiver: &mut Receiver,
@@ -184,7 +187,8 @@ impl Rx {
         }
     }
 
-    /// Completes the header; the buffers go back to the ring unless the packet is whole.
+    /// Writes the device's part of the header and completes the buffers if the whole packet was
+    /// received. Otherwise the buffers are put back into the ring.
     #[inline(always)]
     fn finish(
         taken: Taken<'_, '_>,
@@ -195,7 +199,7 @@ impl Rx {
         match got {
             Ok(got) if got == sock_len => {}
             Err(EFAULT) => return Fate::Refused(taken.refuse(Fault::Unwritable)),
-            // Somebody else may have read the packet meanwhile, or it is another by now.
+            // Another reader may have taken the packet, so that there was none or a different one.
             _ => return Fate::Lost,
         }
         match Self::write_header(&taken, negotiated) {
@@ -207,7 +211,7 @@ impl Rx {
         }
     }
 
-    /// Writes what of the header is not the socket's.
+    /// Writes the fields of the header that the socket has not written.
     #[inline(always)]
     fn write_header(taken: &Taken<'_, '_>, negotiated: Negotiated) -> Result<(), MemFault> {
         if negotiated.vhost_hlen() > 0 {

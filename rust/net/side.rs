@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The two directions of a device.
+//! The two queues of a device, receive and transmit.
 
 use kernel::{
     prelude::*,
@@ -25,11 +25,11 @@ use crate::{
     },
 };
 
-/// One of the two directions, seen from the guest.
+/// A queue's direction, as seen by the guest.
 pub(crate) enum Side {
-    /// From the socket to the guest; queue 0.
+    /// Receive: from the socket to the guest; queue 0.
     Rx(Rx),
-    /// From the guest to the socket; queue 1.
+    /// Transmit: from the guest to the socket; queue 1.
     Tx(Tx),
 }
 

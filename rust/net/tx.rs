@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Transmit: the guest's buffers to the socket.
+//! Transmit: sends the packets in the guest's buffers to the socket.
 
 use kernel::{
     prelude::*,
@@ -32,35 +32,36 @@ use crate::{
     virtqueue::fault::Fault,
 };
 
-/// How often a packet is tried again for which there was no memory, or no room that anybody
-/// would tell of. The first wait is of [`RETRY_FIRST`] and each other twice as long, so these are
-/// half a second.
+/// How often a packet is retried after `ENOMEM` or `ENOBUFS`, whose end no event reports. The first
+/// wait is [`RETRY_FIRST`] and each further one twice as long, about half a second in total.
 const RETRIES_MAX: u32 = 7;
 
-/// The first wait, in milliseconds.
+/// The first wait before a retry, in milliseconds.
 const RETRY_FIRST: i64 = 4;
 
-/// From how many bytes on a packet goes by pages of ours, of which it takes one or more whole ones:
-/// a smaller one would hold much more memory than a socket is told.
+/// Packets of at least this length in bytes are copied into whole pages of the device. Shorter ones
+/// would use much more memory than is charged to the socket.
 const LARGE: usize = 16 << 10;
 
-/// The transmit side of a device.
+/// The transmit endpoint of a device.
 pub(crate) struct Tx {
-    /// Packets that were copied and not sent yet. Empty between two runs.
+    /// The packets that were copied and not sent yet. Empty between two runs.
     batch: TxBatch,
     sender: Sender,
 }
 
-/// Sends packets one by one.
+/// Sends single packets.
 struct Sender {
     large: LargePages,
-    /// Whether the socket takes pages, as far as is known.
+    /// Whether the socket accepts pages, as far as is known.
     pages_taken: bool,
-    /// How often the next packet was tried in vain.
+    /// How often the next packet has been retried.
     retries: u32,
 }
 
 impl Tx {
+    /// Creates an endpoint that is not attached.
+    ///
     /// # Errors
     ///
     /// `ENOMEM`.
@@ -75,18 +76,18 @@ impl Tx {
         })
     }
 
-    /// Starts with the first packet of another socket.
+    /// Prepares for another socket: discards what was learned about the previous one.
     pub(super) fn attach(&mut self) {
         self.sender.retries = 0;
         self.sender.pages_taken = true;
     }
 
-    /// Whether there are pages for packets to come.
+    /// Returns whether it holds pages for future packets.
     pub(super) fn holds_memory(&self) -> bool {
         self.batch.holds_pages() || self.sender.large.holds_pages()
     }
 
-    /// Gives them back.
+    /// Frees these pages.
     pub(super) fn give_back(&mut self) {
         self.batch.give_back();
         self.sender.large.give_back();
@@ -105,7 +106,8 @@ impl Tx {
 }
 
 impl Sender {
-    /// Sends until the ring is empty or the run over, in batches what fits into one.
+    /// Sends packets in batches until the queue has to wait or the budget is used up. Packets that
+    /// cannot be in a batch are sent singly.
     fn in_batches(
         &mut self,
         mut batch: Filling<'_>,
@@ -135,7 +137,7 @@ impl Sender {
                 Ok(Some(taken)) => match run.batched(&mut batch, &taken) {
                     Some(fate) => self.settle(fate, taken),
                     None => {
-                        // Packets leave in the guest's order. Those before it are on their way.
+                        // Packets must leave in the order of the ring, so the batch is sent first.
                         lost = flush(&mut batch);
                         let fate = self.alone(batch.socket(), run, &taken, false);
                         self.settle(fate, taken)
@@ -155,7 +157,7 @@ impl Sender {
         next
     }
 
-    /// Sends each packet by itself.
+    /// Sends each packet on its own.
     fn one_by_one(&mut self, sock: &Socket, run: &Run<'_>, session: &mut Session<'_>) -> Next {
         loop {
             let room = session.budget().bytes_left();
@@ -182,7 +184,7 @@ impl Sender {
         }
     }
 
-    /// Sends the packet by itself. `more` says that another follows at once.
+    /// Sends a packet on its own. `more` tells the socket that another one follows at once.
     fn alone(&mut self, sock: &Socket, run: &Run<'_>, taken: &Taken<'_, '_>, more: bool) -> Fate {
         let len = match run.length(taken) {
             Ok(len) => len,
@@ -196,7 +198,7 @@ impl Sender {
         };
         let sent = match copied.map(|large| large.map(|large| large.send(sock, more))) {
             Ok(Some(Err(EINVAL))) => {
-                // Either the packet is none, or this queue takes no pages.
+                // EINVAL: the packet is invalid, or this queue of the tap accepts no pages.
                 let sent = sock.send(mm, taken.segs(), skip, len, more);
                 self.pages_taken = sent.is_err();
                 sent
@@ -214,7 +216,7 @@ impl Sender {
         }
     }
 
-    /// Completes the packet's buffer, or leaves it in the ring for another try.
+    /// Completes the packet's buffer, or puts it back into the ring to be sent later.
     #[inline(always)]
     fn settle(&mut self, fate: Fate, taken: Taken<'_, '_>) -> Fate {
         match fate {
@@ -231,8 +233,8 @@ impl Sender {
     }
 }
 
-/// Sends what waits in the batch. Its buffers are free already: what cannot be sent is lost, and
-/// userspace is told.
+/// Sends the packets of the batch. Their buffers are completed already, so packets that cannot be
+/// sent are lost, which is counted and reported to userspace.
 fn send(batch: &mut Filling<'_>, session: &mut Session<'_>) {
     let lost = flush(batch);
     if lost > 0 {
@@ -240,7 +242,7 @@ fn send(batch: &mut Filling<'_>, session: &mut Session<'_>) {
     }
 }
 
-/// Sends what waits in the batch, and returns how many packets were lost.
+/// Sends the packets of the batch and returns the number of packets lost.
 fn flush(batch: &mut Filling<'_>) -> usize {
     let waiting = batch.len();
     match batch.send() {
