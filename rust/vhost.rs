@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The vhost side: who owns a device, its queues, and the ioctls that set them up.
+//! The vhost device: its owner, its queues, and the ioctls that set them up.
 //!
-//! Knows rings by [`crate::virtqueue`], and no socket.
+//! This module uses rings through [`crate::virtqueue`] and is independent of sockets.
 
 pub(crate) mod budget;
 pub(crate) mod device;

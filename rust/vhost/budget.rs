@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What one run over a queue may move, so that no queue starves another.
+//! The limit on what one run of a queue may transfer, so that no queue starves another.
 
-/// Packets, lost ones and buffers that were refused in one run.
+/// The limit of packets, lost packets and invalid buffers in one run.
 const PKT_WEIGHT: usize = 256;
 
-/// Descriptors that are as much work as a packet.
+/// The number of descriptors that are counted as one more packet.
 const DESCS: usize = 64;
 
-/// Bytes in one run.
+/// The limit of bytes in one run.
 const WEIGHT: usize = 0x80000;
 
-/// How much of it is used up.
+/// What a run has used of the limits.
 pub(crate) struct Budget {
-    /// Packets and bytes that have gone through.
+    /// The packets that were transferred, and their bytes.
     packets: usize,
     bytes: usize,
-    /// Packets that were lost, and buffers that were refused.
+    /// The lost packets, the invalid buffers, and the additional work of long chains.
     lost: usize,
-    /// What of the packets and bytes is in the statistics.
+    /// The part of `packets` and `bytes` that is in the statistics.
     counted: (usize, usize),
 }
 
 impl Budget {
-    /// That of a run that begins.
+    /// Creates the budget of a new run.
     pub(crate) const fn new() -> Self {
         Self {
             packets: 0,
@@ -33,51 +33,51 @@ impl Budget {
         }
     }
 
-    /// A packet has gone through: its length without virtio-net header.
+    /// Counts a packet that was transferred, of `bytes` without virtio-net header.
     #[inline(always)]
     pub(crate) fn moved_one(&mut self, bytes: usize) {
-        // OVERFLOW: A packet of at most 4 GiB, and no other behind so many bytes.
+        // OVERFLOW: A packet has at most 4 GiB, and exceeding [`WEIGHT`] ends the run.
         self.packets = self.packets.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(bytes);
     }
 
-    /// A packet was lost or a buffer refused, which has taken its time all the same.
+    /// Counts a lost packet or an invalid buffer, which takes time as well.
     pub(crate) fn lost(&mut self) {
         self.lost = self.lost.wrapping_add(1);
     }
 
-    /// So many descriptors were read for one packet: those of a long chain are as much work as many
-    /// packets.
+    /// Counts the descriptors read for one packet: a long chain is as much work as several packets.
     #[inline]
     pub(crate) fn read(&mut self, descs: usize) {
         self.lost = self.lost.wrapping_add(descs / DESCS);
     }
 
-    /// The packets that may still go through, be lost or be refused.
+    /// Returns how many packets may still be transferred, lost or rejected.
     #[inline]
     pub(crate) fn packets_left(&self) -> usize {
         PKT_WEIGHT.saturating_sub(self.packets())
     }
 
-    /// Those that were.
+    /// Returns how many packets were transferred, lost or rejected, including the work of long
+    /// chains.
     #[inline]
     pub(crate) fn packets(&self) -> usize {
         self.packets.wrapping_add(self.lost)
     }
 
-    /// The bytes that may still be moved.
+    /// Returns how many bytes may still be transferred.
     #[inline(always)]
     pub(crate) fn bytes_left(&self) -> usize {
         WEIGHT.saturating_sub(self.bytes)
     }
 
-    /// Whether it is another's turn.
+    /// Returns whether the run has to end so that other queues are served.
     #[inline]
     pub(crate) fn is_spent(&self) -> bool {
         self.packets_left() == 0 || self.bytes_left() == 0
     }
 
-    /// The packets that have gone through since the last call, and their bytes.
+    /// Returns the packets and bytes that were transferred since the last call.
     pub(crate) fn uncounted(&mut self) -> (usize, usize) {
         let (packets, bytes) = self.counted;
         self.counted = (self.packets, self.bytes);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A device: an owner, its worker, and the queues.
+//! A device: an owner, a worker, and the queues.
 //!
 //! # Locking
 //!
-//! The device's lock first, then that of a queue; those of two queues are never held together.
-//! A flush happens with the device's lock held and no queue's. A work item takes a queue's lock
-//! and never the device's, so what waits for it under the device's lock always gets on.
+//! The device's lock is taken before a queue's lock. The locks of two queues are never held
+//! together. A flush needs the device's lock and must not be called with a queue's lock held. Work
+//! items take a queue's lock and never the device's lock, so a flush under the device's lock cannot
+//! deadlock.
 
 use kernel::{
     fs::File,
@@ -61,35 +62,35 @@ use crate::{
     },
 };
 
-/// Who owns a device, and the thread that works for it. The thread goes first.
+/// The owner of a device and the thread that works for it. The thread is dropped first.
 struct Bound {
     thread: Thread,
     owner: Owner,
 }
 
-/// What belongs to no queue.
+/// The state of the device that belongs to no queue.
 pub(super) struct State {
     bound: Option<Bound>,
     kind: ThreadKind,
 }
 
-/// See the [module's documentation](self).
+/// A device; see the [module documentation](self).
 #[pin_data]
 pub(crate) struct Device<E: Endpoint> {
     #[pin]
     state: Mutex<State>,
     queues: Queues<E>,
     domain: Arc<Domain>,
-    /// Where who polls waits for a message.
+    /// The wait queue on which `poll` waits for IOTLB messages.
     messages: PollCondVarBox,
 }
 
 impl State {
-    /// The evidence that the caller is the owner.
+    /// Returns the proof that the caller runs in the owner's address space.
     ///
     /// # Errors
     ///
-    /// `EPERM` when it is not, or when there is none.
+    /// `EPERM` when it does not, or when there is no owner.
     pub(super) fn check_owner(&self) -> Result<InMm<'_>> {
         self.bound.as_ref().ok_or(EPERM)?.owner.check_current()
     }
@@ -98,22 +99,24 @@ impl State {
         self.bound.as_ref().ok_or(EPERM)
     }
 
-    /// The kind of thread that the next owner gets.
+    /// Returns the kind of thread that the next owner gets.
     pub(super) fn kind(&self) -> ThreadKind {
         self.kind
     }
 
-    /// Chooses it.
+    /// Sets the kind of thread that the next owner gets.
     ///
     /// # Errors
     ///
-    /// `EBUSY` once there is an owner.
+    /// `EBUSY` when there is an owner.
     pub(super) fn set_kind(&mut self, kind: ThreadKind) -> Result {
         self.check_unowned()?;
         self.kind = kind;
         Ok(())
     }
 
+    /// Checks that there is no owner.
+    ///
     /// # Errors
     ///
     /// `EBUSY` when there is an owner.
@@ -126,7 +129,7 @@ impl State {
 }
 
 impl<E: Endpoint> Device<E> {
-    /// A fresh device with these endpoints: no owner, no memory, no thread.
+    /// Creates a device with these endpoints. It has no owner, memory table or thread.
     ///
     /// # Errors
     ///
@@ -156,33 +159,33 @@ impl<E: Endpoint> Device<E> {
         )
     }
 
-    /// The events that are pending, for which `table` waits. Nobody is ever woken: there is no
-    /// message, see [`iotlb`].
+    /// Returns the pending events and registers for more. No event ever comes because there are no
+    /// messages; see [`iotlb`].
     pub(crate) fn poll(&self, file: &File, table: &PollTable<'_>) -> u32 {
         table.register_wait(file, &self.messages);
         iotlb::poll()
     }
 
-    /// The lock under which everything but data moves.
+    /// Returns the device's lock, which ioctls take.
     pub(super) fn state(&self) -> &Mutex<State> {
         &self.state
     }
 
-    /// The queues, by index.
+    /// Returns the queues, by index.
     pub(crate) fn queues(&self) -> &[Arc<Work<Queue<E>>>; QUEUES] {
         &self.queues.0
     }
 
-    /// Waits for everything that is queued. With the device's lock held.
+    /// Waits until all queued work has run. The caller must hold the device's lock and no queue's.
     pub(super) fn flush(&self, _state: &State) {
         self.domain.flush();
     }
 
-    /// VHOST_SET_OWNER.
+    /// VHOST_SET_OWNER: makes the caller's address space the owner, and starts the thread.
     ///
     /// # Errors
     ///
-    /// `EBUSY` when there is an owner, `ENOMEM` for whatever goes wrong; then there is none.
+    /// `EBUSY` when there is an owner, `ENOMEM` on any other failure. Nothing changes then.
     pub(super) fn set_owner(&self) -> Result {
         let mut state = self.state.lock();
         state.check_unowned()?;
@@ -196,11 +199,11 @@ impl<E: Endpoint> Device<E> {
         Ok(())
     }
 
-    /// VHOST_RESET_OWNER: everything as after open, but for an empty memory table.
+    /// VHOST_RESET_OWNER: resets the device to its state after open, with an empty memory table.
     ///
     /// # Errors
     ///
-    /// `EPERM` for anybody but the owner; `ENOMEM`, and then nothing has changed.
+    /// `EPERM` when the caller is not the owner; `ENOMEM`, and nothing changes.
     pub(super) fn reset_owner(&self) -> Result {
         let mut state = self.state.lock();
         state.check_owner()?;
@@ -213,13 +216,13 @@ impl<E: Endpoint> Device<E> {
         Ok(())
     }
 
-    /// Ends everything: no thread, no files, no memory of the owner is left. For the last close.
+    /// Stops the device when its file is released: no thread, file or memory of the owner remains.
     pub(crate) fn shut_down(&self) {
         self.stop(&mut self.state.lock());
     }
 
-    /// Backends, transmit first, are detached and what was queued for them has run; then the
-    /// same for the kicks; then nothing can queue work, and the thread is stopped.
+    /// Removes the event sources, waits until the work that they have queued has run, and then
+    /// stops the thread. See [`Queues::let_go`].
     fn stop(&self, state: &mut State) {
         self.queues.let_go();
         self.domain.flush();
@@ -232,11 +235,11 @@ impl<E: Endpoint> Device<E> {
         state.bound = None;
     }
 
-    /// VHOST_SET_FEATURES, for both queues together. They act from the next run on.
+    /// VHOST_SET_FEATURES for both queues. The features take effect with the next run.
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` for what is not offered.
+    /// `EOPNOTSUPP` for a feature that is not offered.
     pub(super) fn set_features(&self, features: u64) -> Result {
         if features & !OFFERED != 0 {
             return Err(EOPNOTSUPP);
@@ -248,11 +251,11 @@ impl<E: Endpoint> Device<E> {
         Ok(())
     }
 
-    /// VHOST_SET_BACKEND_FEATURES: there is none yet that would change anything.
+    /// VHOST_SET_BACKEND_FEATURES. None are offered yet, so nothing is stored.
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` for what is not offered.
+    /// `EOPNOTSUPP` for a feature that is not offered.
     pub(super) fn set_backend_features(&self, features: u64) -> Result {
         if features & !BACKEND_OFFERED != 0 {
             return Err(EOPNOTSUPP);
@@ -260,11 +263,12 @@ impl<E: Endpoint> Device<E> {
         Ok(())
     }
 
-    /// VHOST_SET_MEM_TABLE, with the regions as they were read.
+    /// VHOST_SET_MEM_TABLE with the regions that were read.
     ///
     /// # Errors
     ///
-    /// `EFAULT` for regions that are out of bounds, `ENOMEM`; the old table stays then.
+    /// `EFAULT` when a region is invalid or outside user space, `ENOMEM`. The old table is kept
+    /// then.
     pub(super) fn set_mem_table(&self, _state: &State, regions: KVVec<MemoryRegion>) -> Result {
         let table = Arc::new(MemTable::new(regions)?, GFP_KERNEL)?;
         for queue in &self.queues.0 {
@@ -276,7 +280,7 @@ impl<E: Endpoint> Device<E> {
         Ok(())
     }
 
-    /// VHOST_NET_SET_BACKEND for a queue, see [`Queue::set_backend`].
+    /// VHOST_NET_SET_BACKEND for a queue; see [`Queue::set_backend`].
     pub(super) fn set_backend(
         &self,
         state: &State,
@@ -293,7 +297,7 @@ impl<E: Endpoint> Device<E> {
         Ok(())
     }
 
-    /// VHOST_SET_VRING_KICK for a queue, see [`Queue::set_kick`].
+    /// VHOST_SET_VRING_KICK for a queue; see [`Queue::set_kick`].
     pub(super) fn set_kick(
         &self,
         state: &State,

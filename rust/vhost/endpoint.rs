@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a queue is served by, whatever kind of device it is.
+//! The interface between a queue and the kind of device that serves it.
 
 use kernel::{
     prelude::*,
@@ -18,36 +18,37 @@ use crate::{
     },
 };
 
-/// What is on the other side of a queue.
+/// What a queue exchanges data with, such as a socket.
 pub(crate) trait Backend: Send + Sync + 'static {
-    /// The file that becomes ready when it has something to give or room to take.
+    /// Returns the file that becomes readable or writable when data can be transferred.
     fn file(&self) -> &Pollable;
 }
 
-/// Who moves data between a queue and its backend.
+/// Transfers data between a queue and its backend. Called with the queue's lock held.
 pub(crate) trait Endpoint: Send + Unpin + Sized + 'static {
-    /// Its backend.
+    /// The type of its backends.
     type Backend: Backend;
 
-    /// What of the backend's file it waits for.
+    /// Returns the event of the backend's file to wait for.
     fn interest(&self) -> Interest;
 
-    /// Prepares for a new backend; on failure nothing changes.
+    /// Prepares for a new backend. On failure nothing changes.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     fn attach(&mut self, backend: &Arc<Self::Backend>) -> Result;
 
-    /// Gives back what it holds of the backend.
+    /// Releases everything that belongs to the backend.
     fn detach(&mut self);
 
-    /// Whether it holds memory that it could do without while there is nothing to move.
+    /// Returns whether it holds memory that it does not need while the queue is idle.
     fn holds_memory(&self) -> bool;
 
-    /// Gives that back.
+    /// Frees the memory that it does not need while the queue is idle.
     fn give_back(&mut self);
 
-    /// Moves data until one side has nothing more, or it has had its share.
+    /// Transfers data until one side has no more or the session's budget is used up, and returns
+    /// what the queue has to wait for.
     fn serve(&mut self, backend: &Self::Backend, session: &mut Session<'_>) -> Next;
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ioctl interface: what may be asked, in which order it is checked, and by whom.
+//! The ioctl interface: which ioctls there are, and the order of their checks.
 //!
-//! A request is decoded to a typed one before anything is done, so that what follows cannot
-//! misread it. Whether the owner or the argument is looked at first differs, and userspace
-//! probes for it: the argument first for what vhost-net itself defines, the owner first for the
-//! rest.
+//! Requests are decoded into typed values before they are executed. Userspace can observe whether
+//! the owner or the argument is checked first: for the ioctls of vhost-net itself it is the
+//! argument, for those of vhost it is the owner.
 
 use kernel::{
     prelude::*,
@@ -54,7 +53,7 @@ use crate::{
     },
 };
 
-/// The argument of an ioctl, in the caller's memory.
+/// The argument of an ioctl: an address in the caller's memory.
 #[derive(Clone, Copy)]
 struct Arg(usize);
 
@@ -81,11 +80,11 @@ impl Arg {
 }
 
 impl<E: Endpoint> Device<E> {
-    /// Serves an ioctl. `open` makes a backend of a file descriptor.
+    /// Executes an ioctl. `open` creates a backend from a file descriptor.
     ///
     /// # Errors
     ///
-    /// See Documentation/uapi; in the order given there.
+    /// Those of Documentation/uapi.rst, in the order given there.
     pub(crate) fn ioctl(
         &self,
         cmd: u32,
@@ -113,7 +112,8 @@ impl<E: Endpoint> Device<E> {
         self.set_backend(&state, queue, || optional(file.fd).map(open).transpose())
     }
 
-    /// What is asked of the device as a whole, and of a ring if it is none of that.
+    /// Executes the ioctls that concern the whole device, and passes all others on to
+    /// [`Self::ring_ioctl`].
     fn device_ioctl(&self, cmd: u32, arg: Arg) -> Result {
         let mut state = self.state().lock();
         let result = match cmd {
@@ -153,16 +153,18 @@ impl<E: Endpoint> Device<E> {
         self.set_mem_table(state, regions)
     }
 
-    /// What follows the first `skip` bytes of an argument.
+    /// Returns a reader of `len` bytes at offset `skip` of the argument.
     fn after(&self, arg: Arg, skip: usize, len: usize) -> UserSliceReader {
         Arg(arg.0.wrapping_add(skip)).reader(len)
     }
 
+    /// Returns the queue with this index.
+    ///
     /// # Errors
     ///
-    /// `ENOBUFS` for an index that is none.
+    /// `ENOBUFS` when there is no such queue.
     fn queue(&self, index: u32) -> Result<&Arc<Work<Queue<E>>>> {
-        // A bounds check does not stop speculation, and the index is the caller's.
+        // The caller controls the index, and the bounds check alone does not stop speculation.
         let index = usize::try_from(index).map_err(|_| ENOBUFS)?;
         if index >= uapi::QUEUES {
             return Err(ENOBUFS);

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The message channel of the device IOTLB, for a device that has none.
+//! The message interface of the device IOTLB, for a device without one.
 //!
-//! `VIRTIO_F_ACCESS_PLATFORM` is not offered, so there is never a message to read, and whatever
-//! is written finds nothing to apply to. The results are those of the uapi all the same.
+//! `VIRTIO_F_ACCESS_PLATFORM` is not offered, so there is never a message to read, and none that is
+//! written can be applied. The results are still those that the uapi specifies.
 
 use kernel::prelude::*;
 
-/// `sizeof(struct vhost_msg)`, the same for both versions.
+/// `sizeof(struct vhost_msg)`, which equals `sizeof(struct vhost_msg_v2)`.
 const MSG_SIZE: usize = 72;
 
 /// `VHOST_IOTLB_MSG` and `VHOST_IOTLB_MSG_V2`.
 const MSG_TYPES: [u32; 2] = [1, 2];
 
-/// `struct vhost_iotlb_msg`: its length without padding, and where it starts.
+/// The size of `struct vhost_iotlb_msg` without padding, and its offset in a message.
 const BODY_SIZE: usize = 32;
 const BODY_AT: usize = 8;
-/// Where of a message its size and its kind stand, and the kind that must have a size.
+/// The offsets of `size` and `type` in a message, and `VHOST_IOTLB_UPDATE`, which needs a size.
 const SIZE_AT: core::ops::Range<usize> = 16..24;
 const KIND_AT: usize = 33;
 const UPDATE: u8 = 2;
 
-/// Serves a read into `room` bytes. `signalled`: the reader has a signal to handle.
+/// Handles a read into a buffer of `room` bytes. `signalled` is whether a signal is pending.
 ///
 /// # Errors
 ///
-/// `EAGAIN` for a file that does not wait. For one that does `ERESTARTSYS` with a signal, and
-/// otherwise `EBADFD`: nothing will ever come.
+/// `EAGAIN` for a nonblocking file. For a blocking one `ERESTARTSYS` if a signal is pending, else
+/// `EBADFD`, because there will never be a message.
 pub(crate) fn read(room: usize, nonblocking: bool, signalled: bool) -> Result<usize> {
     if room < MSG_SIZE {
         return Ok(0);
@@ -38,11 +38,11 @@ pub(crate) fn read(room: usize, nonblocking: bool, signalled: bool) -> Result<us
     })
 }
 
-/// Serves a write, of which `copy` yields the first bytes.
+/// Handles a write. `copy` copies the beginning of the message and returns its length in bytes.
 ///
 /// # Errors
 ///
-/// `EINVAL` for what is not a message, `EFAULT` for one, since there is no IOTLB.
+/// `EINVAL` for an invalid message, `EFAULT` for a valid one because there is no IOTLB.
 pub(crate) fn write(copy: impl FnOnce(&mut [u8]) -> usize) -> Result<usize> {
     let mut msg = [0u8; BODY_AT + BODY_SIZE];
     let len = copy(&mut msg);
@@ -62,7 +62,7 @@ pub(crate) fn write(copy: impl FnOnce(&mut [u8]) -> usize) -> Result<usize> {
     Err(EFAULT)
 }
 
-/// The events that are pending: none, ever.
+/// Returns the pending events, of which there are never any.
 pub(crate) const fn poll() -> u32 {
     0
 }

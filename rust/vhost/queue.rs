@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A queue: a ring, what userspace has set for it, and who serves it.
+//! A queue: a ring, its settings, and the worker that serves it.
 //!
 //! # Locking
 //!
-//! Everything that can change is behind the queue's lock, but for the backend: that one is read
-//! by work items, before they take the lock, and replaced through [`Slot`], so that whoever
-//! replaces it knows when the old one is not in use any more. The lock is taken with the device's lock held or without, never
-//! together with that of another queue. Nobody flushes while holding it.
+//! The queue's lock protects everything that changes except the statistics and the backend. Work
+//! items read the backend before they take the lock. It is replaced through [`Slot`], so that the
+//! old one is freed when no work item uses it.
+//!
+//! The queue's lock may be taken with the device's lock held or without, but never with the lock of
+//! another queue held. It must not be held during a flush.
 
 use kernel::{
     fs::File,
@@ -58,18 +60,18 @@ use crate::{
     virtqueue::mem::MemFault, //
 };
 
-/// What became of the backend.
+/// The result of replacing a backend.
 #[must_use = "what was replaced is still in use"]
 pub(super) enum Attachment<T> {
-    /// It is the one that was there.
+    /// The backend was attached already.
     Same,
-    /// There was none and there is none.
+    /// There is no backend, and there was none before.
     None,
-    /// It has changed; the old one is in use until this is reclaimed.
+    /// The backend was replaced. The old one may be in use until the value is reclaimed.
     Changed(Retired<T>),
 }
 
-/// See the [module's documentation](self).
+/// A queue; see the [module documentation](self).
 #[pin_data]
 pub(crate) struct Queue<E: Endpoint> {
     #[pin]
@@ -80,7 +82,7 @@ pub(crate) struct Queue<E: Endpoint> {
 
 impl<E: Endpoint> Run for Queue<E> {
     fn run(work: &Arc<Work<Self>>, ctx: &Context<'_>) {
-        // Without the lock: that the backend stays is what the flush is for.
+        // The lock is not needed: the backend is kept valid by the flush that precedes its release.
         let Some(backend) = work.backend.read(ctx) else {
             return;
         };
@@ -95,7 +97,7 @@ impl<E: Endpoint> Served for Queue<E> {
     type Idle = Idle<E>;
 }
 
-/// Looks whether a queue is idle, without serving it.
+/// The work item that checks whether a queue is idle. It does not serve the queue.
 pub(super) struct Idle<E: Endpoint>(Arc<Work<Queue<E>>>);
 
 impl<E: Endpoint> Idle<E> {
@@ -112,7 +114,7 @@ impl<E: Endpoint> Run for Idle<E> {
 }
 
 impl<E: Endpoint> Queue<E> {
-    /// A fresh queue, whose work is run by the workers of `domain`.
+    /// Creates a queue whose work is run by the workers of `domain`.
     ///
     /// # Errors
     ///
@@ -129,20 +131,22 @@ impl<E: Endpoint> Queue<E> {
         )
     }
 
-    /// What the queue has done so far.
+    /// Returns the statistics of the queue.
     pub(crate) fn stats(&self) -> &QueueStats {
         &self.stats
     }
 
-    /// Attaches what `open` yields, or detaches.
+    /// Attaches the backend that `open` returns, or detaches the current one if it returns `None`.
     ///
-    /// With the device's lock held. The caller reclaims what was replaced without the queue's.
+    /// The caller must hold the device's lock. It must reclaim the old backend without the queue's
+    /// lock.
     ///
     /// # Errors
     ///
-    /// In this order: `EFAULT` when the ring or the memory table is out of bounds, those of
-    /// `open`, `ENOMEM`, `EFAULT` when the ring cannot be accessed, `EINVAL` when the backend
-    /// reports an error and is not ready. The old backend stays attached then.
+    /// In this order: `EFAULT` when the ring or the memory table is outside user space, the errors
+    /// of `open`, `ENOMEM`, `EFAULT` when the used ring cannot be accessed, `EINVAL` when the
+    /// backend reports an error and is not ready, and the errors of [`Endpoint::attach`]. The old
+    /// backend stays attached then.
     pub(super) fn set_backend(
         work: &Arc<Work<Self>>,
         worker: &Arc<Worker>,
@@ -172,7 +176,8 @@ impl<E: Endpoint> Queue<E> {
             .ring
             .attach(&UserMem::new(mm))
             .map_err(|MemFault| EFAULT)?;
-        // What this and kicks have queued up to here may have run without a backend.
+        // Work that was queued before the swap may have run without a backend, so it is queued
+        // again.
         file.as_mut().arm()?;
         state.endpoint.attach(&backend)?;
         let retired = work.backend.swap(Some(boxed));
@@ -181,7 +186,7 @@ impl<E: Endpoint> Queue<E> {
         Ok(Attachment::Changed(retired))
     }
 
-    /// Detaches, whatever is set.
+    /// Detaches the backend, if there is one.
     pub(super) fn detach(&self) -> Attachment<Arc<E::Backend>> {
         self.detach_locked(&mut self.state.lock())
     }
@@ -194,13 +199,13 @@ impl<E: Endpoint> Queue<E> {
         Attachment::Changed(self.backend.swap(None))
     }
 
-    /// Replaces the kick file; true when there was one, and then what it has queued may still
-    /// run until a flush.
+    /// Replaces the kick file. The first value is true if there was one before; the work that it
+    /// has queued may still run until a flush.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, and then nothing changes; `EINVAL` when the file reports an error and no
-    /// kick, and then it is installed all the same.
+    /// `ENOMEM`, and nothing changes. `EINVAL` when the file reports an error and no kick; the file
+    /// is installed nevertheless.
     pub(super) fn set_kick(
         work: &Arc<Work<Self>>,
         worker: &Arc<Worker>,
@@ -227,7 +232,7 @@ impl<E: Endpoint> Queue<E> {
     }
 }
 
-/// Whether both are one open file.
+/// Returns whether both refer to the same open file.
 fn same_file(a: &File, b: &File) -> bool {
     core::ptr::eq(a, b)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The queues of a device, which are let go of together.
+//! The queues of a device, which are shut down together.
 
 use kernel::sync::Arc;
 
@@ -16,12 +16,13 @@ use crate::{
     },
 };
 
-/// Both, by index.
+/// The receive and the transmit queue, by index.
 pub(super) struct Queues<E: Endpoint>(pub(super) [Arc<Work<Queue<E>>>; QUEUES]);
 
 impl<E: Endpoint> Queues<E> {
-    /// Lets go of all that queues work: backends, transmit first, are detached and what was queued
-    /// for them has run; then the kicks, and what they have queued may still run until a flush.
+    /// Removes all event sources that queue work: first detaches the backends, transmit first, and
+    /// waits for the work items that use them; then removes the kick files. The work that these
+    /// have queued may still run until a flush.
     pub(super) fn let_go(&self) {
         let backends = {
             let [rx, tx] = &self.0;
@@ -40,7 +41,7 @@ impl<E: Endpoint> Queues<E> {
 }
 
 impl<E: Endpoint> Drop for Queues<E> {
-    /// A queue's files refer to the queue: without this they would keep each other.
+    /// A queue refers to its event sources and they to the queue; this breaks the cycle.
     fn drop(&mut self) {
         self.let_go();
     }

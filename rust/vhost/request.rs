@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a request says, decoded from its numbers before anything is done.
+//! Decodes and validates ioctl requests before they are executed.
 
 use kernel::prelude::*;
 
@@ -13,11 +13,10 @@ use crate::{
     virtqueue::layout::Layout, //
 };
 
-/// The regions that a memory table may have at the least: what userspace takes for the limit when
-/// nothing tells it another.
+/// The lower bound of the limit on regions, which userspace assumes if it cannot read the limit.
 const MEM_REGIONS_MIN: u16 = 64;
 
-/// A command for one ring, by the part of it that it sets or tells.
+/// The ioctls for one ring, named after what they set or get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RingCommand {
     SetNum,
@@ -30,9 +29,11 @@ pub(crate) enum RingCommand {
 }
 
 impl RingCommand {
+    /// Decodes the number of an ioctl.
+    ///
     /// # Errors
     ///
-    /// `ENOTTY` for what is not one.
+    /// `ENOTTY` for any other ioctl.
     pub(crate) fn decode(cmd: u32) -> Result<Self> {
         Ok(match cmd {
             uapi::SET_VRING_NUM => Self::SetNum,
@@ -47,26 +48,26 @@ impl RingCommand {
     }
 }
 
-/// A file descriptor, or the one number that stands for none.
+/// Returns the file descriptor, or `None` for [`uapi::VHOST_FILE_UNBIND`].
 pub(crate) fn optional(fd: i32) -> Option<i32> {
     (fd != uapi::VHOST_FILE_UNBIND).then_some(fd)
 }
 
-/// A ring's base: a position, in a field that is wider.
+/// Decodes the base of a ring, a 16-bit position in a 32-bit field.
 ///
 /// # Errors
 ///
-/// `EINVAL` for what is none.
+/// `EINVAL` when it does not fit into 16 bits.
 pub(crate) fn base(num: u32) -> Result<u16> {
     u16::try_from(num).map_err(|_| EINVAL)
 }
 
-/// VHOST_SET_VRING_ADDR: `layout` in other places.
+/// Applies the addresses of VHOST_SET_VRING_ADDR to `layout`.
 ///
 /// # Errors
 ///
-/// In this order: `EOPNOTSUPP` for a flag, since there is none but logging, which is not offered;
-/// `EINVAL` for a place that is not aligned, also that of the log, which is not used.
+/// In this order: `EOPNOTSUPP` for any flag, since logging is not supported; `EINVAL` when an
+/// address is not aligned, including that of the log, which is not used.
 pub(crate) fn places(layout: Layout, addr: &VringAddr) -> Result<Layout> {
     if addr.flags != 0 {
         return Err(EOPNOTSUPP);
@@ -77,12 +78,12 @@ pub(crate) fn places(layout: Layout, addr: &VringAddr) -> Result<Layout> {
     layout.with_places(addr.desc, addr.avail, addr.used)
 }
 
-/// How many regions follow the head of a memory table, of which `max` are allowed, and 64 in any
-/// case.
+/// Returns the number of regions that follow the fixed part of a memory table. At most `max` are
+/// allowed, but 64 always are.
 ///
 /// # Errors
 ///
-/// In this order: `EOPNOTSUPP` when what must be zero is not, `E2BIG` for too many.
+/// In this order: `EOPNOTSUPP` when the padding is not 0, `E2BIG` when there are too many regions.
 pub(crate) fn regions(head: &MemoryHeader, max: u16) -> Result<usize> {
     if head.padding != 0 {
         return Err(EOPNOTSUPP);

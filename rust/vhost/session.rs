@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One run over one queue: buffers out, used entries back, and nothing left to check.
+//! One run of a queue: takes buffers from the ring and publishes used entries.
 //!
-//! A [`Session`] exists only while the worker serves a queue that is live: its lock is held, the
-//! owner's memory is this thread's, guest notifications are off.
+//! A [`Session`] exists only while the worker serves an attached queue: the queue's lock is held,
+//! the thread runs in the owner's address space, and guest notifications are disabled. Endpoints
+//! therefore need no checks of their own.
 
 use kernel::{
     prelude::*,
@@ -33,42 +34,45 @@ use crate::{
     },
 };
 
-/// Used entries that may wait to be published.
+/// The number of used entries that are published together.
 pub(crate) const BATCH: usize = 64;
 
-/// Used entries of the largest packet behind a batch that is almost due.
+/// The largest number of pending used entries: those of a batch and those of the largest packet.
 const HEADS_MAX: usize = IOV_MAX + BATCH + 1;
 
-/// Whom a queue waits for when its endpoint has stopped.
+/// What a queue waits for after its endpoint has returned.
 pub(crate) enum Next {
-    /// The guest: the ring has no buffer that would do.
+    /// The guest: there is no suitable buffer in the ring.
     Guest,
-    /// The other queues: it has had its share.
+    /// The other queues: the budget is used up.
     Turn,
-    /// The backend: it has nothing to give, or no room to take.
+    /// The backend: there is no packet to receive, or no room to send.
     Backend,
-    /// Nobody who would tell: another try after that time, and not before.
+    /// Nothing that sends an event: the queue runs again after this time and not before.
     Time(Delta),
-    /// Whoever sets the ring up: it cannot be trusted. It is looked at again when something wakes
-    /// the queue, but nobody is asked to.
+    /// Userspace: the ring cannot be trusted. Any event runs the queue again, but kicks stay
+    /// disabled.
     Reset,
 }
 
-/// Buffers between the ring and an endpoint.
+/// Buffers that an endpoint has taken from the ring.
 pub(crate) type Taken<'s, 'q> = taken::Taken<'s, 'q, UserMem<'q>>;
 
-/// What came of asking for room for a packet.
+/// The result of taking buffers for a packet to be received.
 pub(crate) type Room<'s, 'q> = taken::Room<Taken<'s, 'q>>;
 
-/// Room for what one packet and one batch may need, allocated with the worker.
+/// Memory for the segments of one packet and the used entries of a batch, allocated with the
+/// worker.
 pub(crate) struct Buffers {
-    /// Segments of the buffers that are being filled or emptied.
+    /// The segments of the buffers that are taken.
     pub(super) segs: KVec<IoVec>,
-    /// Used entries that are not published yet.
+    /// The used entries that are not published yet.
     pub(super) used: KVec<UsedElem>,
 }
 
 impl Buffers {
+    /// Allocates the memory.
+    ///
     /// # Errors
     ///
     /// `ENOMEM`.
@@ -80,7 +84,7 @@ impl Buffers {
     }
 }
 
-/// See the [module's documentation](self).
+/// A run of a queue; see the [module documentation](self).
 pub(crate) struct Session<'q> {
     mm: InMm<'q>,
     vq: Virtqueue<'q, UserMem<'q>>,
@@ -89,12 +93,13 @@ pub(crate) struct Session<'q> {
     err: Option<&'q EventFd>,
     stats: &'q QueueStats,
     budget: Budget,
-    /// Whether the guest has been asked for kicks in this run.
+    /// Whether kicks have been enabled during this run.
     asked: bool,
 }
 
 impl<'q> Session<'q> {
-    /// A run that begins. `call` and `err` are the eventfds by which guest and userspace are told.
+    /// Starts a run. `call` is the eventfd that interrupts the guest, `err` the one that reports
+    /// errors to userspace.
     pub(super) fn new(
         mm: InMm<'q>,
         vq: Virtqueue<'q, UserMem<'q>>,
@@ -114,36 +119,36 @@ impl<'q> Session<'q> {
         }
     }
 
-    /// What was negotiated, as yes or no.
+    /// Returns the properties of the negotiated features.
     #[inline]
     pub(crate) fn negotiated(&self) -> Negotiated {
         self.negotiated
     }
 
-    /// The evidence for touching the owner's memory.
+    /// Returns the proof that the thread may access the owner's memory.
     #[inline]
     pub(crate) fn mm(&self) -> InMm<'q> {
         self.mm
     }
 
-    /// What this run may still move.
+    /// Returns the budget of this run.
     #[inline(always)]
     pub(crate) fn budget(&mut self) -> &mut Budget {
         &mut self.budget
     }
 
-    /// How many used entries wait to be published.
+    /// Returns the number of used entries that are not published yet.
     #[inline]
     pub(crate) fn pending(&self) -> usize {
         self.vq.pending()
     }
 
-    /// Takes the next buffer, or `None` when there is none.
+    /// Takes the next buffer, or returns `None` if there is none.
     ///
     /// # Errors
     ///
-    /// The guest's mistake, which has been told of. A buffer that is wrong in itself has been
-    /// completed with length 0, and the next one may be taken.
+    /// The [`Fault`] of the guest, which has been counted and reported. If [`Fault::is_buffer`]
+    /// holds, the buffer has been completed with length 0, and the next one can be taken.
     #[inline(always)]
     pub(crate) fn take(&mut self) -> Result<Option<Taken<'_, 'q>>, Fault> {
         self.budget.read(self.vq.take_read());
@@ -154,11 +159,11 @@ impl<'q> Session<'q> {
         taken
     }
 
-    /// The next buffer, to be read; `None` if it is not plain.
+    /// Returns the next buffer if it is readable and plain, or `None` if it is not plain.
     ///
     /// # Errors
     ///
-    /// Whom to wait for when there is none.
+    /// What the queue has to wait for if there is no buffer.
     #[inline(always)]
     pub(crate) fn plain(&mut self) -> Result<Option<Plain>, Next> {
         match self.vq.plain() {
@@ -170,11 +175,11 @@ impl<'q> Session<'q> {
         }
     }
 
-    /// The next buffer, in one piece, and to be written; `None` if it is not plain.
+    /// Returns the next buffer if it is writable, plain and has one segment, or `None` otherwise.
     ///
     /// # Errors
     ///
-    /// As [`Self::plain`].
+    /// As for [`Self::plain`].
     #[inline(always)]
     pub(crate) fn plain_room(&mut self) -> Result<Option<Plain>, Next> {
         match self.vq.plain_room() {
@@ -186,11 +191,11 @@ impl<'q> Session<'q> {
         }
     }
 
-    /// Has the next buffer read ahead.
+    /// Reads the next buffer ahead.
     #[inline(never)]
     fn look(&mut self) -> Result<(), Next> {
-        // Who has made one buffer available most likely waits for what comes of it, and it is
-        // looked again when kicks are asked for.
+        // A guest that has made a single buffer available probably waits for the response. The ring
+        // is read again after kicks have been enabled.
         if !self.asked && self.budget.packets() == 1 && self.vq.is_drained() {
             return Err(Next::Guest);
         }
@@ -204,44 +209,44 @@ impl<'q> Session<'q> {
         }
     }
 
-    /// Completes `plain`, of which `len` bytes were written, for a packet whose payload has
-    /// `bytes`. No more of them than a [`Self::burst`], so that there is room.
+    /// Completes `plain`, of which `len` bytes were written, for a packet with `bytes` of payload.
+    /// Callers complete at most [`Self::burst`] buffers, so that there is room for the used entry.
     #[inline(always)]
     pub(crate) fn complete_plain(&mut self, plain: &Plain, len: u32, bytes: usize) {
         self.vq.complete_plain(plain, len);
         self.budget.moved_one(bytes);
     }
 
-    /// Hands back `plain`, which cannot be written, with length 0.
+    /// Completes `plain`, which is not writable, with length 0, and returns the fault.
     #[cold]
     pub(crate) fn refuse_plain(&mut self, plain: &Plain) -> Fault {
         self.vq.complete_plain(plain, 0);
         Fault::Unwritable
     }
 
-    /// Writes a word to the owner's memory, in one access.
+    /// Writes a 16-bit word to the owner's memory, in one access.
     ///
     /// # Errors
     ///
-    /// [`MemFault`] when that is not possible.
+    /// [`MemFault`] when the memory is not writable.
     #[inline(always)]
     pub(crate) fn write_u16(&self, addr: usize, value: u16) -> Result<(), MemFault> {
         self.vq.write_u16(addr, value)
     }
 
-    /// How many packets may go through before a batch is full or the run is over. For large
-    /// packets it may be over before.
+    /// Returns how many packets may be transferred before the batch or the budget of packets is
+    /// used up. The budget of bytes may be used up earlier.
     pub(crate) fn burst(&self) -> usize {
         BATCH
             .saturating_sub(self.pending())
             .min(self.budget.packets_left())
     }
 
-    /// Takes buffers until they hold `want` bytes, at most `max` of them.
+    /// Takes at most `max` buffers until they have room for `want` bytes.
     ///
     /// # Errors
     ///
-    /// As [`Self::take`]; the good buffers before a wrong one are completed like it.
+    /// As for [`Self::take`]; the valid buffers before an invalid one are completed as well.
     #[inline(always)]
     pub(crate) fn take_room(&mut self, want: usize, max: usize) -> Result<Room<'_, 'q>, Fault> {
         self.budget.read(self.vq.take_read());
@@ -252,20 +257,21 @@ impl<'q> Session<'q> {
         room
     }
 
-    /// The endpoint has found `fault` in a buffer, and completed it with length 0.
+    /// Counts and reports `fault`, which the endpoint has found in a buffer and completed.
     #[cold]
     pub(crate) fn refused(&mut self, fault: Fault) {
         Self::tell(fault, self.stats, self.err, &mut self.budget);
     }
 
-    /// Packets were lost, by the guest's or the backend's doing.
+    /// Counts packets that were lost.
     #[cold]
     pub(crate) fn lost(&mut self, packets: usize) {
         self.stats.dropped(packets);
         self.budget.lost();
     }
 
-    /// Packets were lost that the guest had been told were sent: userspace is told.
+    /// Counts packets that were lost after their buffers were completed, and reports it to
+    /// userspace.
     #[cold]
     pub(crate) fn failed(&mut self, packets: usize) {
         self.lost(packets);
@@ -274,14 +280,14 @@ impl<'q> Session<'q> {
         }
     }
 
-    /// Hands all completed buffers back to the guest, and interrupts it if it wants that.
+    /// Returns all completed buffers to the guest, and interrupts it if it wants that.
     ///
-    /// The elements, then the index once, then the decision, then the signal.
+    /// The order is: used entries, used index, decision, interrupt.
     ///
     /// # Errors
     ///
-    /// [`Next::Reset`] when the used ring cannot be written, which has been told of: the buffers
-    /// are lost to the guest, and no more may be taken.
+    /// [`Next::Reset`] when the used ring cannot be written, which has been counted and reported.
+    /// The guest does not get these buffers back, and the caller must take no more.
     pub(crate) fn publish(&mut self) -> Result<(), Next> {
         let count = self.vq.pending();
         if count == 0 {
@@ -305,30 +311,31 @@ impl<'q> Session<'q> {
         }
     }
 
-    /// Tells the guest that kicks are not needed.
+    /// Tells the guest not to kick.
     pub(super) fn disable_notify(&mut self) {
         self.vq.disable_notify();
     }
 
-    /// Asks the guest for kicks; true when there is something already, for which none may come.
+    /// Asks the guest for kicks. Returns true if there is a buffer already, for which no kick may
+    /// come.
     pub(super) fn enable_notify(&mut self) -> bool {
         self.asked = true;
         match self.vq.enable_notify() {
             Ok(more) => more,
             Err(MemFault) => {
-                // The guest may not kick, since it has not been asked.
+                // Without a request the guest may not kick.
                 self.refused(Fault::UsedUnwritable);
                 false
             }
         }
     }
 
-    /// How many packets have gone through in this run, were lost or refused.
+    /// Returns how many packets were transferred, lost or rejected in this run.
     pub(super) fn moved(&self) -> usize {
         self.budget.packets()
     }
 
-    /// Counts a mistake, and tells userspace that the guest made one.
+    /// Counts a fault of the guest, and reports it to userspace.
     #[cold]
     fn tell(fault: Fault, stats: &QueueStats, err: Option<&EventFd>, budget: &mut Budget) {
         stats.fault(fault.index());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is behind a queue's lock, and one run over it.
+//! The state of a queue, which its lock protects, and how a run uses it.
 
 use kernel::{
     prelude::*,
@@ -40,20 +40,21 @@ use crate::{
     },
 };
 
-/// How often one run may find that something has slipped in while it asked for kicks. A guest
-/// that adds one buffer at a time, just then, must not keep the worker from the other queue.
+/// How often one run may continue because a buffer has become available while kicks were being
+/// enabled. A guest that adds single buffers at such times must not keep the worker from the other
+/// queue.
 const ROUNDS: usize = 16;
 
-/// What is left to do after a run.
+/// What the worker has to do after a run.
 #[derive(PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nothing, until something wakes the queue.
+    /// Nothing, until an event queues the work.
     Done,
-    /// Another run, after everything that waits already.
+    /// Queue the work again, after all that is queued already.
     Again,
 }
 
-/// What userspace has set, and the state of the ring. `Q` is the queue itself, which is woken.
+/// The settings of userspace and the state of the ring. `Q` is the queue, whose work is queued.
 pub(super) struct State<E, Q: Served> {
     negotiated: Negotiated,
     pub(super) ring: Ring,
@@ -63,7 +64,7 @@ pub(super) struct State<E, Q: Served> {
     pub(super) kick: Option<Poll<Q>>,
     pub(super) call: Option<EventFd>,
     pub(super) err: Option<EventFd>,
-    /// Who wakes the queue but the guest; there exactly while a backend is attached.
+    /// The event sources other than kicks. Set while a backend is attached, and only then.
     pub(super) wakers: Option<Wakers<Q>>,
     pub(super) endpoint: E,
 }
@@ -84,12 +85,12 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         }
     }
 
-    /// Whether a backend is attached.
+    /// Returns whether a backend is attached.
     pub(super) fn is_attached(&self) -> bool {
         self.wakers.is_some()
     }
 
-    /// Back to what it was after open. The endpoint has been detached before.
+    /// Resets features, ring and eventfds to what they were after open. The queue must be detached.
     pub(super) fn reset(&mut self) {
         self.negotiated = Negotiated::NONE;
         self.ring = Ring::new();
@@ -98,11 +99,12 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         self.err = None;
     }
 
-    /// Whether the ring and the memory table lie in user space, as far as that can be known.
+    /// Checks that the ring and the memory table are in user space, which is all that can be
+    /// checked.
     ///
     /// # Errors
     ///
-    /// `EFAULT` when they do not, or when there is no table.
+    /// `EFAULT` when they are not, or when there is no memory table.
     pub(super) fn check_bounds(&self) -> Result {
         let table = self.table.as_ref().ok_or(EFAULT)?;
         if table.regions_ok(access_ok) && self.ring.layout().parts_ok(self.negotiated, access_ok) {
@@ -112,17 +114,17 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         }
     }
 
-    /// What follows from the features that were set.
+    /// Sets the properties of the negotiated features.
     pub(super) fn set_negotiated(&mut self, negotiated: Negotiated) {
         self.negotiated = negotiated;
         self.ring.set_event_idx(negotiated.event_idx());
     }
 
-    /// Whether `table` would do, for a queue that is served already.
+    /// Checks that `table` is usable, if the queue is attached.
     ///
     /// # Errors
     ///
-    /// `EFAULT` when it would not.
+    /// `EFAULT` when a region is outside user space.
     pub(super) fn check_table(&self, table: &MemTable) -> Result {
         if self.is_attached() && !table.regions_ok(access_ok) {
             return Err(EFAULT);
@@ -130,18 +132,18 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         Ok(())
     }
 
-    /// Replaces the memory table; the old one is not used any more when this returns.
+    /// Replaces the memory table. The old one is not in use when this returns.
     pub(super) fn set_table(&mut self, table: Option<Arc<MemTable>>) {
         self.table = table;
         self.hint = 0;
     }
 
-    /// VHOST_SET_VRING_ADDR, also while the queue is served.
+    /// VHOST_SET_VRING_ADDR: sets the addresses of the ring. Allowed while the queue is attached.
     ///
     /// # Errors
     ///
-    /// Those of [`request::places`]; `EINVAL` for a place that cannot be user memory when the queue
-    /// is served.
+    /// The errors of [`request::places`]; `EINVAL` when the queue is attached and an address is
+    /// outside user space.
     pub(super) fn set_addr(&mut self, addr: &VringAddr) -> Result {
         let layout = request::places(self.ring.layout(), addr)?;
         if self.is_attached() && !layout.parts_ok(self.negotiated, access_ok) {
@@ -151,12 +153,12 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         Ok(())
     }
 
-    /// Allocates what serving needs; with a worker, and until there is none.
+    /// Sets the memory that runs need. There is none without a worker.
     pub(super) fn set_buffers(&mut self, buffers: Option<Buffers>) {
         self.buffers = buffers;
     }
 
-    /// Serves the queue until there is nothing to do or it is another's turn.
+    /// Runs the queue until there is nothing to transfer or the budget is used up.
     pub(super) fn serve(
         &mut self,
         backend: &E::Backend,
@@ -191,7 +193,8 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         match next {
             Next::Backend => {
                 if wakers.wait_for_backend(moved).is_err() {
-                    // Nothing else may wake the queue. What is there already waits in any case.
+                    // No other event may come. A buffer that is available already stays in the
+                    // ring.
                     session.enable_notify();
                 }
             }
@@ -208,7 +211,7 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         Outcome::Done
     }
 
-    /// Some time has passed: gives back memory if the queue was idle.
+    /// Called when the idle time has passed: frees memory if the queue has had no run since.
     pub(super) fn look_idle(&mut self, stats: &QueueStats) {
         let Some(wakers) = self.wakers.as_mut() else {
             return;
@@ -218,8 +221,8 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         }
     }
 
-    /// Has the endpoint serve until it waits for somebody, and no buffer has slipped in while the
-    /// guest was asked for kicks.
+    /// Calls the endpoint until it waits for something other than the guest, or no buffer has
+    /// become available while kicks were being enabled.
     fn rounds(endpoint: &mut E, backend: &E::Backend, session: &mut Session<'_>) -> Next {
         for _ in 0..ROUNDS {
             session.disable_notify();

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The records and numbers of the ioctl interface: `linux/vhost.h`.
+//! The structures and numbers of the ioctl interface, from `linux/vhost.h`.
 //!
-//! Records are read as bytes and decoded here, little endian as everything is on the machines
-//! this builds for.
+//! Structures are read as bytes and decoded as little endian, which is the byte order of all
+//! supported architectures.
 
 use crate::virtqueue::mem::MemoryRegion;
 
-/// Queues of a device: receive is 0 and transmit is 1.
+/// The number of queues of a device: receive is 0, transmit is 1.
 pub(crate) const QUEUES: usize = 2;
 
-/// The features of VHOST_GET_BACKEND_FEATURES.
+/// The features that VHOST_GET_BACKEND_FEATURES returns.
 pub(crate) const BACKEND_OFFERED: u64 = 0;
 
-/// The file descriptor that stands for none; `VHOST_FILE_UNBIND`.
+/// `VHOST_FILE_UNBIND`: the file descriptor that means "no file".
 pub(crate) const VHOST_FILE_UNBIND: i32 = -1;
 
-/// The direction bits of an ioctl number.
+/// The direction bits of an ioctl number, from `linux/ioctl.h`.
 const NONE: u32 = 0;
 const WRITE: u32 = 1;
 const READ: u32 = 2;
 
-/// `_IOC` with the type of vhost.
+/// `_IOC()` with `VHOST_VIRTIO` as its type.
 const fn ioc(dir: u32, nr: u32, size: usize) -> u32 {
-    // CAST: Sizes here are tiny.
+    // CAST: All sizes are less than 100.
     (dir << 30) | ((size as u32) << 16) | (0xAF << 8) | nr
 }
 
@@ -45,12 +45,12 @@ pub(crate) const NET_SET_BACKEND: u32 = ioc(WRITE, 0x30, VringFile::SIZE);
 pub(crate) const SET_FORK_FROM_OWNER: u32 = ioc(WRITE, 0x84, 1);
 pub(crate) const GET_FORK_FROM_OWNER: u32 = ioc(READ, 0x85, 1);
 
-/// Decodes the fields of a record one after the other.
+/// Decodes the fields of a structure one after the other.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
-    /// The next field. Records are as long as their fields, which their asserts check; what is
-    /// missing would read as zero.
+    /// Returns the next field, or zeroes at the end of the structure. The end is never reached: the
+    /// callers' arrays have the size of all fields.
     fn next<const N: usize>(&mut self) -> [u8; N] {
         match self.0.split_first_chunk::<N>() {
             Some((field, rest)) => {
@@ -73,17 +73,17 @@ impl Fields<'_> {
 /// `struct vhost_vring_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VringState {
-    /// Which queue.
+    /// The index of the queue.
     pub(crate) index: u32,
-    /// The value.
+    /// The value to set or to return.
     pub(crate) num: u32,
 }
 
 impl VringState {
-    /// In bytes.
+    /// The size in bytes.
     pub(crate) const SIZE: usize = 8;
 
-    /// Decodes it.
+    /// Decodes the structure.
     pub(crate) fn from_bytes(bytes: &[u8; Self::SIZE]) -> Self {
         let mut fields = Fields(bytes);
         Self {
@@ -92,7 +92,7 @@ impl VringState {
         }
     }
 
-    /// Encodes it.
+    /// Encodes the structure.
     pub(crate) fn to_bytes(self) -> [u8; Self::SIZE] {
         let ([a, b, c, d], [e, f, g, h]) = (self.index.to_le_bytes(), self.num.to_le_bytes());
         [a, b, c, d, e, f, g, h]
@@ -102,17 +102,17 @@ impl VringState {
 /// `struct vhost_vring_file`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VringFile {
-    /// Which queue.
+    /// The index of the queue.
     pub(crate) index: u32,
-    /// A file descriptor, or [`VHOST_FILE_UNBIND`].
+    /// The file descriptor, or [`VHOST_FILE_UNBIND`].
     pub(crate) fd: i32,
 }
 
 impl VringFile {
-    /// In bytes.
+    /// The size in bytes.
     pub(crate) const SIZE: usize = 8;
 
-    /// Decodes it.
+    /// Decodes the structure.
     pub(crate) fn from_bytes(bytes: &[u8; Self::SIZE]) -> Self {
         let mut fields = Fields(bytes);
         Self {
@@ -125,25 +125,25 @@ impl VringFile {
 /// `struct vhost_vring_addr`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VringAddr {
-    /// Which queue.
+    /// The index of the queue.
     pub(crate) index: u32,
-    /// `VHOST_VRING_F_*`.
+    /// The `VHOST_VRING_F_*` flags.
     pub(crate) flags: u32,
-    /// Where the descriptors are.
+    /// The address of the descriptor table in the owner's address space.
     pub(crate) desc: u64,
-    /// Where the used ring is.
+    /// The address of the used ring.
     pub(crate) used: u64,
-    /// Where the available ring is.
+    /// The address of the available ring.
     pub(crate) avail: u64,
-    /// Where the used ring is for the guest, for logging.
+    /// The guest physical address of the used ring, for logging.
     pub(crate) log_guest_addr: u64,
 }
 
 impl VringAddr {
-    /// In bytes.
+    /// The size in bytes.
     pub(crate) const SIZE: usize = 40;
 
-    /// Decodes it.
+    /// Decodes the structure.
     pub(crate) fn from_bytes(bytes: &[u8; Self::SIZE]) -> Self {
         let mut fields = Fields(bytes);
         Self {
@@ -157,20 +157,20 @@ impl VringAddr {
     }
 }
 
-/// The head of `struct vhost_memory`.
+/// The fixed part of `struct vhost_memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryHeader {
-    /// How many regions follow.
+    /// The number of regions that follow.
     pub(crate) nregions: u32,
-    /// Must be zero.
+    /// Must be 0.
     pub(crate) padding: u32,
 }
 
 impl MemoryHeader {
-    /// In bytes.
+    /// The size in bytes.
     pub(crate) const SIZE: usize = 8;
 
-    /// Decodes it.
+    /// Decodes the structure.
     pub(crate) fn from_bytes(bytes: &[u8; Self::SIZE]) -> Self {
         let mut fields = Fields(bytes);
         Self {
@@ -182,10 +182,10 @@ impl MemoryHeader {
 
 /// `struct vhost_memory_region`.
 impl MemoryRegion {
-    /// In bytes.
+    /// The size in bytes.
     pub(crate) const SIZE: usize = 32;
 
-    /// Decodes it; the last field, flags, means nothing.
+    /// Decodes the structure. The last field, `flags_padding`, is ignored.
     pub(crate) fn from_bytes(bytes: &[u8; Self::SIZE]) -> Self {
         let mut fields = Fields(bytes);
         Self {

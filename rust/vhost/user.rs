@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Guest memory as the kernel reaches it: the owner's, by user access.
+//! Access to guest memory through the owner's address space.
 
 use kernel::{
     prelude::*,

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who wakes a queue besides the guest: the backend's file, and time.
+//! The event sources of a queue other than the guest: the backend's file, and timers.
 //!
-//! Nothing is tried again without a wait, whatever a backend answers. A backend that says that it
-//! is ready and then is not (a socket whose packets go elsewhere, a sender that never has enough
-//! room) is asked again after a while, which doubles each time.
+//! Some backends report that they are ready when they are not: a socket whose packets another
+//! reader takes, or a sender without sufficient room. After a run without progress such a backend
+//! is polled again, the first time immediately and then after a delay that doubles each time. No
+//! attempt is repeated indefinitely without a delay.
 
 use kernel::{
     prelude::*,
@@ -23,40 +24,39 @@ use crate::{
     vhost::session::BATCH,
 };
 
-/// The longest wait for a backend that is never as ready as it says, as a power of two in
-/// milliseconds.
+/// The longest delay before such a backend is polled again, as a power of two in milliseconds.
 const SHIFT_MAX: u32 = 7;
 
-/// How long a queue has nothing to do before its memory is given back.
+/// How long a queue must be idle before its memory is freed.
 const IDLE: Delta = Delta::from_secs(2);
 
-/// A file that queues work when it becomes ready.
+/// Queues work when a file becomes ready.
 pub(super) type Poll<T> = Pin<KBox<FilePoll<T>>>;
 
-/// The work of a queue.
+/// The work item of a queue.
 pub(super) trait Served: Run {
-    /// The work that looks whether the queue is idle.
+    /// The work item that checks whether the queue is idle.
     type Idle: Run;
 }
 
-/// See the [module's documentation](self).
+/// The event sources of an attached queue; see the [module documentation](self).
 pub(super) struct Wakers<T: Served> {
-    /// Waits for the backend's file.
+    /// Queues the work when the backend's file is ready.
     pub(super) file: Poll<T>,
     delay: Delay<T>,
-    /// Whether nothing else is to wake the queue before the delay has passed.
+    /// Whether the queue must not run before `delay` has expired.
     holds: bool,
     idle: Delay<T::Idle>,
-    /// How many runs there were when `idle` was started. `None` while it is not.
+    /// The number of runs when `idle` was started, or `None` if it is not running.
     watched: Option<u64>,
-    /// How often in a row the backend was ready and the run came to nothing.
+    /// The number of consecutive runs that transferred nothing although the backend was ready.
     vain: u32,
-    /// Whether the last run was a long one.
+    /// Whether the last run has transferred at least a batch.
     busy: bool,
 }
 
 impl<T: Served> Wakers<T> {
-    /// Those of a queue that has just been attached.
+    /// Creates the event sources of a queue that is being attached.
     pub(super) fn new(file: Poll<T>, delay: Delay<T>, idle: Delay<T::Idle>) -> Self {
         Self {
             file,
@@ -69,16 +69,18 @@ impl<T: Served> Wakers<T> {
         }
     }
 
-    /// Whether the queue was told to wait, and something else has woken it meanwhile.
+    /// Returns whether another event has queued the work before the delay has expired.
     pub(super) fn is_early(&self) -> bool {
         self.holds && self.delay.is_waiting()
     }
 
-    /// A run begins.
+    /// Called when a run begins.
     ///
-    /// It need not be woken. But to leave the file's wait queue and to come back costs as much as
-    /// a small packet, so where runs are short it stays there: what becomes readable meanwhile
-    /// queues the next run. Room to write is only told of who has asked since it ran out.
+    /// No event is needed during a run. But removing the entry from the file's wait queue and
+    /// adding it again costs as much as a small packet, so it stays there while runs are short and
+    /// the queue waits for readability; an event then queues the next run. For writability it must
+    /// be removed, because a socket only reports room to those who have polled it since it was
+    /// full.
     #[inline]
     pub(super) fn begin(&mut self) {
         self.holds = false;
@@ -87,30 +89,31 @@ impl<T: Served> Wakers<T> {
         }
     }
 
-    /// The run is over, in which `moved` packets went through or were lost, and waits for somebody
-    /// else.
+    /// Called when a run has ended that transferred or lost `moved` packets, and that waits for
+    /// something other than the backend.
     pub(super) fn end(&mut self, moved: usize) {
         self.count(moved);
         self.file.as_mut().stop();
     }
 
-    /// The run is over, and the next one is to be when `delay` has passed, whatever else happens.
+    /// Called when a run has ended and the next one must be after `delay`, even if there are
+    /// events.
     pub(super) fn wait_for_time(&mut self, delay: Delta) {
         self.end(0);
         self.holds = true;
         self.delay.start(delay);
     }
 
-    /// The run is over, in which `moved` packets went through or were lost, and waits for the
+    /// Called when a run has ended that transferred or lost `moved` packets, and that waits for the
     /// backend.
     ///
     /// # Errors
     ///
-    /// `EINVAL` when the backend's file cannot be waited for.
+    /// `EINVAL` when the backend's file reports an error and is not ready; see [`FilePoll::arm`].
     pub(super) fn wait_for_backend(&mut self, moved: usize) -> Result {
         self.count(moved);
         if moved == 0 {
-            // Woken for nothing: it may have something else to say.
+            // The event was spurious. Removing the entry makes `arm` poll the file again.
             self.file.as_mut().stop();
         }
         match self.file.as_mut().arm() {
@@ -120,7 +123,7 @@ impl<T: Served> Wakers<T> {
                 Ok(())
             }
             Err(e) => {
-                // It will not tell of room; that there is no backend any more is found by trying.
+                // No event will report room, and only a send shows that the backend is gone.
                 if !self.file.is_for_reading() {
                     self.try_again();
                 }
@@ -129,8 +132,8 @@ impl<T: Served> Wakers<T> {
         }
     }
 
-    /// Queues another run: the first time at once, since something may have happened after the
-    /// last run has looked, and then after a while.
+    /// Queues another run: immediately the first time, because the file may have become ready after
+    /// the endpoint had looked, and after a delay from then on.
     fn try_again(&mut self) {
         if self.vain == 0 {
             self.file.queue();
@@ -148,20 +151,21 @@ impl<T: Served> Wakers<T> {
         }
     }
 
-    /// Whether it will be found out that the queue is idle.
+    /// Returns whether the idle timer is running.
     #[inline]
     pub(super) fn is_watched(&self) -> bool {
         self.watched.is_some()
     }
 
-    /// Has that found out, of a queue that has had so many runs.
+    /// Starts the idle timer. `runs` is the number of runs so far.
     #[cold]
     pub(super) fn watch(&mut self, runs: u64) {
         self.watched = Some(runs);
         self.idle.start(IDLE);
     }
 
-    /// The time has passed: whether there was no run since. Otherwise it is looked again later.
+    /// Called when the idle timer has expired. Returns whether there was no run since it was
+    /// started; otherwise starts it again.
     pub(super) fn was_idle(&mut self, runs: u64) -> bool {
         if self.watched == Some(runs) {
             self.watched = None;
