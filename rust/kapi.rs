@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel, as safe types.
+//! Safe abstractions of kernel interfaces.
 //!
-//! The only place where the compiler takes our word (`unsafe_code`). Each file is written as if it
-//! were to become part of the `kernel` crate, knows the kernel's mechanisms, and nothing of virtio.
+//! This is the only module that may contain `unsafe` code. Its files are written as if they
+//! belonged to the `kernel` crate, and are independent of virtio.
 
 pub(crate) mod batch;
 pub(crate) mod chardev;

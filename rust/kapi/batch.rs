@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets sent to tun and tap queues in batches, as XDP buffers.
+//! Batches of packets for tun and tap queues, sent as XDP buffers.
 //!
 //! C headers: [`include/linux/if_tun.h`](srctree/include/linux/if_tun.h),
 //! [`include/net/xdp.h`](srctree/include/net/xdp.h)
@@ -20,52 +20,52 @@ use super::{
     socket::Socket,
 };
 
-/// How many packets a [`TxBatch`] holds.
+/// The most packets that a [`TxBatch`] holds.
 pub(crate) const TX_BATCH: usize = 64;
 
-/// The longest virtio header that the queue's driver may read at the start of a piece.
+/// The longest virtio-net header that a queue may read at the start of a piece, in bytes.
 const HEAD_MAX: usize = 24;
 
-/// What must stand behind a packet, in bytes.
+/// The room in bytes that is needed after a packet.
 const TAIL: usize = ffi::VNR_SHARED_INFO_SIZE as usize;
 
 const PAGE_SIZE: usize = ffi::VNR_PAGE_SIZE as usize;
 
-/// Why a packet did not get into a batch.
+/// The reason why a packet was not copied into a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BatchError {
-    /// It does not fit into a small page with what must stand around it.
+    /// The packet does not fit into a page of order 0 together with the room around it.
     TooBig,
-    /// No memory now.
+    /// There is no memory.
     NoMemory,
-    /// Its memory could not be read.
+    /// The packet is not readable.
     Fault,
     /// The batch holds [`TX_BATCH`] packets.
     Full,
 }
 
-/// Packets on their way to a tun or tap queue, copied out of the owner's memory.
+/// Packets for a tun or tap queue, copied from the owner's memory.
 ///
 /// # Invariants
 ///
-/// The first `len` of `frames` each own a piece of a page; `len <= TX_BATCH`.
+/// The first `len` of `frames` are complete, and each owns a piece of a page; `len <= TX_BATCH`.
 pub(crate) struct TxBatch {
     frames: KBox<[ffi::xdp_buff; TX_BATCH]>,
     len: usize,
     pages: Pages,
 }
 
-// SAFETY: Pieces of pages may be given back by any thread.
+// SAFETY: Any thread may release pieces of pages.
 unsafe impl Send for TxBatch {}
 
 impl TxBatch {
-    /// An empty batch.
+    /// Creates an empty batch.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
-        // INVARIANT: Nothing in it.
+        // INVARIANT: The batch is empty.
         Ok(Self {
             frames: KBox::init(pin_init::zeroed::<[ffi::xdp_buff; TX_BATCH]>(), GFP_KERNEL)?,
             len: 0,
@@ -73,8 +73,8 @@ impl TxBatch {
         })
     }
 
-    /// Opens the batch for packets to `sock` whose first `hlen` bytes are the socket's header.
-    /// `None` when the socket does not take batches, or has no header of that length.
+    /// Opens the batch for packets to `sock` with a header of `hlen` bytes. Returns `None` if the
+    /// socket does not accept batches, or cannot have a header of that length.
     pub(crate) fn open<'a>(&'a mut self, sock: &'a Socket, hlen: usize) -> Option<Filling<'a>> {
         if !sock.takes_batches() || hlen > HEAD_MAX {
             return None;
@@ -89,22 +89,22 @@ impl TxBatch {
         })
     }
 
-    /// Whether there are pages for packets to come.
+    /// Returns whether it holds pages for future packets.
     pub(crate) fn holds_pages(&self) -> bool {
         !self.pages.is_empty()
     }
 
-    /// Gives them back.
+    /// Frees these pages.
     pub(crate) fn give_back(&mut self) {
         self.pages.give_back();
     }
 
     fn clear(&mut self) {
         for frame in self.frames.iter().take(self.len) {
-            // SAFETY: By the invariant the start of a piece, with its reference.
+            // SAFETY: By the invariant this is the start of a piece, whose reference is ours.
             unsafe { ffi::page_frag_free(frame.data_hard_start) };
         }
-        // INVARIANT: All were given back.
+        // INVARIANT: All pieces were released.
         self.len = 0;
     }
 }
@@ -115,7 +115,7 @@ impl Drop for TxBatch {
     }
 }
 
-/// A batch that is filled for one socket. What it holds stays in the batch when this is dropped.
+/// A batch that is being filled for one socket. Its packets stay in the batch on drop.
 ///
 /// # Invariants
 ///
@@ -131,24 +131,24 @@ const _: () =
     assert!((ffi::VNR_RX_PAD + ffi::VNR_XDP_HEADROOM) as usize + HEAD_MAX < PAGE_SIZE / 2);
 
 impl<'a> Filling<'a> {
-    /// How many packets wait in the batch.
+    /// Returns the number of packets in the batch.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.batch.len
     }
 
-    /// The socket that it is filled for.
+    /// Returns the socket for which the batch is filled.
     #[inline]
     pub(crate) fn socket(&self) -> &'a Socket {
         self.sock
     }
 
-    /// Copies a packet in: `len` bytes gathered from `segs` without their first `skip`. It
-    /// becomes part of the batch by [`Frame::commit`].
+    /// Copies a packet: `len` bytes of `segs`, after their first `skip` bytes. [`Frame::commit`]
+    /// then adds it to the batch.
     ///
     /// # Errors
     ///
-    /// See [`BatchError`]; the batch is as before.
+    /// See [`BatchError`]; the batch is unchanged.
     #[inline(always)]
     pub(crate) fn copy_in(
         &mut self,
@@ -165,12 +165,12 @@ impl<'a> Filling<'a> {
         }
     }
 
-    /// Copies a packet in that is in two runs, of which the second may be empty, and whose header
-    /// has `HLEN` bytes.
+    /// Copies a packet from two segments, of which the second may be empty, with a header of `HLEN`
+    /// bytes.
     ///
     /// # Errors
     ///
-    /// As [`Self::copy_in`], and [`BatchError::TooBig`] where headers have another length.
+    /// As for [`Self::copy_in`], and [`BatchError::TooBig`] for another length of the header.
     #[inline(always)]
     pub(crate) fn copy_pair<const HLEN: usize>(
         &mut self,
@@ -180,32 +180,32 @@ impl<'a> Filling<'a> {
         if self.hlen != HLEN {
             return Err(BatchError::TooBig);
         }
-        // OVERFLOW: No segment is so long that two are too many.
+        // A sum that would overflow is too big as well.
         let mut frame = self.frame(first.len().saturating_add(second.len()))?;
-        // The compiler is to know it.
+        // Lets the compiler know that the length is constant.
         frame.hlen = HLEN;
         let at = frame.pad.wrapping_sub(HLEN);
         // SAFETY: By the invariant of `Frame` there are `len` bytes from `pad - hlen` on, and `len`
-        // is that of both.
+        // is the sum of both lengths.
         match unsafe { frame.piece.copy_pair(mm, first, second, at) } {
             Ok(()) => Ok(frame),
             Err(_) => Err(BatchError::Fault),
         }
     }
 
-    /// Room for a packet of `len` bytes. What is initialised of it is up to the caller.
+    /// Allocates room for a packet of `len` bytes, which the caller must initialise.
     #[inline(always)]
     fn frame(&mut self, len: usize) -> Result<Frame<'_>, BatchError> {
         if self.batch.len >= TX_BATCH {
             return Err(BatchError::Full);
         }
-        // OVERFLOW: Both are less than a page behind the first comparison.
+        // OVERFLOW: Only for a `len` that is rejected below; `pad` is less than a page.
         let room = align_cache(self.pad.wrapping_add(len)).wrapping_add(TAIL);
         if len > PAGE_SIZE || len < self.hlen || room > PAGE_SIZE {
             return Err(BatchError::TooBig);
         }
         let piece = self.batch.pages.piece(room).ok_or(BatchError::NoMemory)?;
-        // INVARIANT: `hlen <= len`, and `pad + len <= room`.
+        // INVARIANT: `hlen <= len`, and `pad + len <= room`. The caller initialises the bytes.
         Ok(Frame {
             batch: self.batch,
             piece,
@@ -216,11 +216,11 @@ impl<'a> Filling<'a> {
         })
     }
 
-    /// Sends all that waits. Afterwards the batch is empty, whatever the result.
+    /// Sends all packets. The batch is empty afterwards, also on failure.
     ///
     /// # Errors
     ///
-    /// Those of the socket; then none of the packets was taken.
+    /// Those of the socket, which has taken none of the packets then.
     pub(crate) fn send(&mut self) -> Result {
         if self.batch.len == 0 {
             return Ok(());
@@ -234,26 +234,25 @@ impl<'a> Filling<'a> {
             (&raw mut ctl).cast(),
             core::mem::size_of::<ffi::tun_msg_ctl>(),
         );
-        // SAFETY: Socket and message are valid, and a socket that takes batches understands this
-        // one. The first `num` buffers are complete by the invariant.
+        // SAFETY: Socket and message are valid, and a socket that accepts batches understands this
+        // message. The first `num` buffers are complete by the invariant.
         let ret = unsafe { ffi::vnr_sock_sendmsg(self.sock.raw(), &mut msg, 0) };
         if ret < 0 {
             self.batch.clear();
             return Err(Error::from_errno(ret));
         }
-        // INVARIANT: On success the queue has taken every buffer, also those it rejects.
+        // INVARIANT: On success the queue owns all buffers, also those that it rejects.
         self.batch.len = 0;
         Ok(())
     }
 }
 
-/// A packet that was copied in and is not yet part of the batch.
+/// A packet that was copied and is not yet part of the batch.
 ///
 /// # Invariants
 ///
-/// `piece` has `room` bytes, of which `len` from `pad - hlen` on are initialised;
-/// `hlen <= HEAD_MAX <= pad - hlen`, `hlen <= len` and `pad - hlen + len <= room`. The batch is
-/// not full.
+/// `piece` has `room` bytes, of which the `len` from `pad - hlen` on are initialised; `hlen <=
+/// HEAD_MAX <= pad - hlen`, `hlen <= len` and `pad - hlen + len <= room`. The batch is not full.
 pub(crate) struct Frame<'a> {
     batch: &'a mut TxBatch,
     piece: Piece,
@@ -264,10 +263,10 @@ pub(crate) struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// The socket's header, to look at and to correct.
+    /// Returns the socket's header, to be read and corrected.
     #[inline(always)]
     pub(crate) fn header(&mut self) -> &mut [u8] {
-        // SAFETY: Initialised and in bounds by the invariant, and borrowed from `self`.
+        // SAFETY: Initialised and in bounds by the invariant, and `self` is borrowed.
         unsafe {
             core::slice::from_raw_parts_mut(
                 self.piece
@@ -279,14 +278,14 @@ impl Frame<'_> {
         }
     }
 
-    /// Makes the packet part of the batch.
+    /// Adds the packet to the batch.
     #[inline(always)]
     pub(crate) fn commit(self) {
         let Some(frame) = self.batch.frames.get_mut(self.batch.len) else {
             return;
         };
         let start = self.piece.start().as_ptr();
-        // The driver reads the header at the start of the piece, and may be set to read one that
+        // The driver reads the header at the start of the piece, and may be configured for one that
         // is longer than ours.
         // SAFETY: By the invariant both places are in bounds and do not overlap, and `hlen` bytes
         // of the packet are initialised.
@@ -299,7 +298,7 @@ impl Frame<'_> {
         }
         // SAFETY: In bounds by the invariant.
         let data = unsafe { start.add(self.pad) };
-        // SAFETY: As above, `len >= hlen` and `pad + len - hlen <= room`.
+        // SAFETY: As above; `len >= hlen` and `pad + len - hlen <= room`.
         let data_end = unsafe { data.add(self.len.wrapping_sub(self.hlen)) };
         frame.data_hard_start = start.cast();
         frame.data = data.cast();
@@ -309,7 +308,7 @@ impl Frame<'_> {
             frame_sz: self.room as u32,
             flags: 0,
         };
-        // INVARIANT: One more frame, which has the piece from now on.
+        // INVARIANT: One more frame, which owns the piece from now on.
         self.batch.len = self.batch.len.wrapping_add(1);
         let _ = self.piece.into_raw();
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A misc device whose node the administrator names, with `poll`.
+//! A misc device with `poll`, and with a node name that the administrator may choose.
 //!
-//! Builds on [`kernel::miscdevice`], which has neither: the file operations are that module's
-//! with `poll` and `llseek` added, and the name and minor number are filled in at registration.
+//! This extends [`kernel::miscdevice`]: the file operations are those of that module, with `poll`
+//! and `llseek` added, and the name and the minor number are set at registration.
 //!
 //! C header: [`include/linux/miscdevice.h`](srctree/include/linux/miscdevice.h)
 
@@ -28,13 +28,12 @@ use kernel::{
 
 use super::ffi;
 
-/// The node that hypervisors know, and the only one with a fixed minor number.
+/// The default name of the node, which hypervisors use. Only this node has a fixed minor number.
 const DEFAULT_NODE: &CStr = c"vhost-net";
 
-/// What a node does besides what [`MiscDevice`] describes.
+/// The file operations of a node that [`MiscDevice`] does not have.
 pub(crate) trait Node: MiscDevice {
-    /// The events that are pending on an open file, as `poll` reports them. Whoever polls waits
-    /// for more on what is registered with `table`.
+    /// Returns the pending events of an open file, and registers with `table` for further events.
     fn poll(
         device: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
         file: &File,
@@ -42,14 +41,14 @@ pub(crate) trait Node: MiscDevice {
     ) -> u32;
 }
 
-/// A registered node; deregistered on drop.
+/// A registered node. Deregistered on drop.
 ///
-/// The layout is that of [`kernel::miscdevice::MiscDeviceRegistration`], which the `open`
-/// operation takes it for.
+/// The layout is that of [`kernel::miscdevice::MiscDeviceRegistration`], to which the `open`
+/// operation casts its pointer.
 ///
 /// # Invariants
 ///
-/// `inner` is registered, and stays where it is.
+/// `inner` is registered and does not move.
 #[repr(transparent)]
 #[pin_data(PinnedDrop)]
 pub(crate) struct Registration<T> {
@@ -58,12 +57,12 @@ pub(crate) struct Registration<T> {
     _node: core::marker::PhantomData<T>,
 }
 
-// SAFETY: A node may be deregistered on another thread than it was registered on.
+// SAFETY: A node may be deregistered by another thread than the one that registered it.
 unsafe impl<T> Send for Registration<T> {}
-// SAFETY: There is nothing to be done through `&self`.
+// SAFETY: Nothing can be done through `&self`.
 unsafe impl<T> Sync for Registration<T> {}
 
-/// Carrier of the file operations of `T`.
+/// Provides the file operations for `T`.
 struct Operations<T>(core::marker::PhantomData<T>);
 
 impl<T: Node> Operations<T> {
@@ -72,37 +71,38 @@ impl<T: Node> Operations<T> {
     const FILE: ffi::file_operations = ffi::file_operations {
         poll: Some(Self::poll),
         llseek: Some(kernel::bindings::noop_llseek),
-        // SAFETY: `into_raw` made it point to a constant.
+        // SAFETY: `into_raw` has made the pointer refer to a constant.
         ..unsafe { *Self::DEVICE.fops }
     };
 
     const FILE_REF: &'static ffi::file_operations = &Self::FILE;
 
+    /// The `poll` operation.
+    ///
     /// # Safety
     ///
-    /// `file` is an open file of a node with these operations; `table` is null or valid.
+    /// `file` must be an open file of a node with these operations. `table` must be null or valid.
     unsafe extern "C" fn poll(
         file: *mut ffi::file,
         table: *mut ffi::poll_table_struct,
     ) -> kernel::bindings::__poll_t {
-        // SAFETY: `open` put the device there, and `release` has not been called.
+        // SAFETY: `open` has stored the device there, and `release` has not been called.
         let device = unsafe { <T::Ptr as ForeignOwnable>::borrow((*file).private_data) };
-        // SAFETY: The file is valid for the duration of this call, and this thread is in no
-        // `fdget_pos` section on it.
+        // SAFETY: The file is valid during this call, and this thread is in no `fdget_pos` section
+        // on it.
         let file = unsafe { File::from_raw_file(file) };
-        // SAFETY: As the caller promises, for the duration of this call.
+        // SAFETY: By the safety requirements of this function, during this call.
         let table = unsafe { PollTable::from_raw(table) };
         T::poll(device, file, &table)
     }
 }
 
 impl<T: Node> Registration<T> {
-    /// Registers the node that the module's parameter `node` names.
+    /// Registers the node whose name is in the module parameter `node`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a name that is none, `EBUSY` or `EEXIST` when it is taken; then nothing is
-    /// left behind. The log says why.
+    /// `EINVAL` for an invalid name, `EBUSY` or `EEXIST` when it is in use. The reason is logged.
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         // INVARIANT: The initialiser succeeds only if the device was registered, and it is pinned.
         try_pin_init!(Self {
@@ -116,7 +116,8 @@ impl<T: Node> Registration<T> {
                 }
                 // SAFETY: The slot is valid for writes.
                 unsafe { slot.write(device) };
-                // SAFETY: The device is complete, pinned, and deregistered before it is freed.
+                // SAFETY: The device is initialised and pinned, and is deregistered before it is
+                // freed.
                 to_result(unsafe { ffi::misc_register(slot) }).inspect_err(|&e| {
                     pr_err!("/dev/{name}: {e:?}, is another driver using it?\n");
                 })
@@ -129,24 +130,24 @@ impl<T: Node> Registration<T> {
 #[pinned_drop]
 impl<T> PinnedDrop for Registration<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Registered by the invariant.
+        // SAFETY: The device is registered by the invariant.
         unsafe { ffi::misc_deregister(self.inner.get()) };
     }
 }
 
-/// Whether the file of a read or write was opened not to wait; `O_NONBLOCK`.
+/// Returns whether the file of a read or write has `O_NONBLOCK` set.
 pub(crate) fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
-    // SAFETY: A `Kiocb` is valid, and so is the file it belongs to. Others may change the flags
-    // meanwhile, as the kernel's own readers have it.
+    // SAFETY: A `Kiocb` is valid, and so is its file. The flags may change concurrently, which the
+    // kernel's own readers accept as well.
     let flags = unsafe { (&raw const (*(*kiocb.as_raw()).ki_filp).f_flags).read_volatile() };
     flags & kernel::fs::file::flags::O_NONBLOCK != 0
 }
 
-/// The value of the parameter `node`.
+/// Returns the value of the module parameter `node`.
 ///
 /// # Errors
 ///
-/// `EINVAL` when it cannot name a file in `/dev`.
+/// `EINVAL` when the value cannot be the name of a file in `/dev`.
 fn node_name() -> Result<&'static CStr> {
     // SAFETY: The parameter is a NUL-terminated array that is written only while the module is
     // being loaded, before any of its code runs.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work that is queued after a while.
+//! Queueing work after a delay.
 
 use kernel::{
     impl_has_hr_timer,
@@ -39,7 +39,7 @@ use super::{
     worker::Worker, //
 };
 
-/// What the timer's function needs.
+/// A timer and what its callback needs.
 #[pin_data]
 struct Alarm<T: Run> {
     #[pin]
@@ -65,14 +65,14 @@ impl<T: Run> HrTimerCallback for Alarm<T> {
     }
 }
 
-/// Queues one work item when a time has passed. Stopped on drop.
+/// Queues one work item when a delay has expired. Cancelled on drop.
 pub(crate) struct Delay<T: Run> {
     alarm: Arc<Alarm<T>>,
     handle: Option<ArcHrTimerHandle<Alarm<T>>>,
 }
 
 impl<T: Run> Delay<T> {
-    /// Prepares to queue `work` to `worker`. Nothing is waited for yet.
+    /// Creates a delay that queues `work` to `worker`. It is not started yet.
     ///
     /// # Errors
     ///
@@ -93,20 +93,20 @@ impl<T: Run> Delay<T> {
         })
     }
 
-    /// Queues the work when `delay` has passed, and not when an earlier one has.
+    /// Queues the work when `delay` has expired. A delay that was started earlier is cancelled.
     pub(crate) fn start(&mut self, delay: Delta) {
         self.stop();
         self.alarm.waiting.store(true, Release);
         self.handle = Some(self.alarm.clone().start(delay));
     }
 
-    /// Whether the time has not passed yet.
+    /// Returns whether a delay was started and has not expired.
     pub(crate) fn is_waiting(&self) -> bool {
         self.alarm.waiting.load(Acquire)
     }
 
-    /// Does not wait any more. What was queued may still run. Waits for the timer's function, which
-    /// takes no lock.
+    /// Cancels the delay. Waits for a running timer callback, which takes no lock. Work that it has
+    /// queued may still run.
     pub(crate) fn stop(&mut self) {
         self.handle = None;
         self.alarm.waiting.store(false, Release);

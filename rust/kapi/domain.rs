@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is flushed together.
+//! Sets of workers that are flushed together.
 
 use kernel::{
     prelude::*,
@@ -10,25 +10,29 @@ use kernel::{
     },
 };
 
-/// What can be waited for.
+/// An object on which work is queued.
 pub(crate) trait Flush {
-    /// Waits until all that was queued before has run, or nothing ever runs any more. Sleeps.
+    /// Waits until all work that was queued before has run, or no work will ever run. Sleeps.
     fn flush(&self);
 }
 
-/// The workers that a flush waits for.
+/// A set of workers that one flush waits for.
 #[pin_data]
 pub(crate) struct Domain<W> {
     #[pin]
     workers: Mutex<KVec<Arc<W>>>,
 }
 
-/// Which domain: equal for one and the same, among those that exist.
+/// The identity of a domain. Of all existing domains only the same one is equal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct DomainId(*const ());
 
 impl<W: Flush> Domain<W> {
-    /// A domain without workers.
+    /// Creates a domain without workers.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
@@ -38,12 +42,16 @@ impl<W: Flush> Domain<W> {
         )
     }
 
-    /// Which one it is.
+    /// Returns the identity of this domain.
     pub(super) fn id(&self) -> DomainId {
         DomainId(core::ptr::from_ref(self).cast())
     }
 
-    /// Adds a worker, before its thread can run anything.
+    /// Adds a worker. Must be called before its thread can run work.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(super) fn add(&self, worker: &Arc<W>) -> Result {
         self.workers.lock().push(worker.clone(), GFP_KERNEL)?;
         Ok(())
@@ -53,15 +61,16 @@ impl<W: Flush> Domain<W> {
     ///
     /// # Safety
     ///
-    /// Its thread runs nothing any more.
+    /// Its thread must not run any more work.
     pub(super) unsafe fn remove(&self, worker: &Arc<W>) {
         self.workers.lock().retain(|w| !Arc::ptr_eq(w, worker));
     }
 
-    /// Waits until everything that was queued to any worker has run.
+    /// Waits until all work that was queued to any of the workers has run.
     ///
-    /// Sleeps; process context. Not from a work item, which would wait for itself. What the
-    /// items lock must not be held, and no item starts or stops a thread of the domain.
+    /// Sleeps; process context. Must not be called from a work item, which would wait for itself,
+    /// or with a lock held that a work item takes. Work items must not start or stop a thread of
+    /// the domain.
     pub(crate) fn flush(&self) {
         for worker in self.workers.lock().iter() {
             worker.flush();

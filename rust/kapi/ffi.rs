@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Foreign names: generated for the kernel being built against, and borrowed.
+//! Foreign items: those that bindgen generates for the kernel being built against, and imported
+//! ones.
 //!
-//! Private to [`crate::kapi`]. What the kernel crate's own bindings already have is borrowed
-//! here and nowhere else, so that a name lost between two kernels shows in one file.
+//! Private to [`crate::kapi`]. Items that the `kernel` crate's own bindings have are imported here
+//! and nowhere else, so that an item missing in another kernel version affects one file only.
 
 pub(super) use kernel::bindings::{
     _copy_from_user,

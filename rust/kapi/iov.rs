@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs of user memory, as the socket layer wants them. Pure, so that what uses them is as well.
+//! Segments of user memory, as the socket layer uses them. Pure, so that its users can be.
 //!
 //! C header: [`include/linux/uio.h`](srctree/include/linux/uio.h)
 
-/// The segments that one packet may have; `UIO_MAXIOV`.
+/// The most segments of one packet; `UIO_MAXIOV`.
 pub(crate) const IOV_MAX: usize = 1024;
 
-/// A run of bytes in the owner's address space; `struct iovec`.
+/// A segment of the owner's address space; `struct iovec`.
 ///
-/// Plain numbers: nothing is promised about what is mapped there, and every access checks.
+/// It consists of plain numbers. Nothing may be mapped there, and every access is checked.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct IoVec {
@@ -18,31 +18,32 @@ pub(crate) struct IoVec {
 }
 
 impl IoVec {
-    /// `len` bytes from `base` on.
+    /// Creates a segment of `len` bytes at address `base`.
     #[inline]
     pub(crate) const fn new(base: usize, len: usize) -> Self {
         Self { base, len }
     }
 
-    /// The first byte's address.
+    /// Returns the address of the first byte.
     #[inline]
     pub(crate) const fn base(&self) -> usize {
         self.base
     }
 
-    /// The length in bytes.
+    /// Returns the length in bytes.
     #[inline]
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
 }
 
-/// Calls `each` for the `len` bytes behind the first `skip` of `segs`, run by run: with the
-/// address, how many bytes came before, and the length, which is not zero.
+/// Calls `each` for each contiguous part of the `len` bytes of `segs` that follow the first `skip`
+/// bytes. The arguments are the address, the number of bytes before this part, and its length,
+/// which is not 0.
 ///
 /// # Errors
 ///
-/// Those of `each`, and `short` when `segs` have not that many bytes.
+/// Those of `each`, and `short` when `segs` has fewer bytes.
 #[inline(always)]
 pub(crate) fn runs<E>(
     segs: &[IoVec],

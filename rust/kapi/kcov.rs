@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Coverage of what a worker runs for its owner: `Documentation/dev-tools/kcov.rst`, "Remote
-//! coverage collection". Without `CONFIG_KCOV` there is nothing of it.
+//! Coverage of the work that a worker does for its owner; see "Remote coverage collection" in
+//! `Documentation/dev-tools/kcov.rst`. Without `CONFIG_KCOV` nothing is collected.
 
 #[cfg(CONFIG_KCOV)]
 use super::ffi;
 
-/// Whose coverage that of a worker's items is.
+/// The KCOV handle for which the coverage of a worker's items is collected.
 #[derive(Clone, Copy)]
 pub(super) struct Coverage {
     #[cfg(CONFIG_KCOV)]
@@ -14,7 +14,7 @@ pub(super) struct Coverage {
 }
 
 impl Coverage {
-    /// That of the calling thread.
+    /// Returns the handle of the current task.
     pub(super) fn of_current() -> Self {
         Self {
             #[cfg(CONFIG_KCOV)]
@@ -23,18 +23,18 @@ impl Coverage {
         }
     }
 
-    /// Runs `f`, in task context, on a thread that collects no coverage of its own, as a worker's
-    /// does not. Not nested.
+    /// Runs `f` and collects its coverage. Must be called in task context, on a thread that
+    /// collects no coverage of its own, as workers do not. Calls must not be nested.
     #[inline(always)]
     pub(super) fn collect<T>(self, f: impl FnOnce() -> T) -> T {
         #[cfg(CONFIG_KCOV)]
-        // SAFETY: Any handle may be given, and is looked up; stopped below on the same thread.
+        // SAFETY: Any handle may be passed, and is looked up. Stopped below on the same thread.
         unsafe {
             ffi::vnr_kcov_remote_start(self.handle)
         };
         let result = f();
         #[cfg(CONFIG_KCOV)]
-        // SAFETY: Started above, on this thread.
+        // SAFETY: Started above on this thread.
         unsafe {
             ffi::vnr_kcov_remote_stop()
         };

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets that are too large for a batch, sent from pages of ours.
+//! Packets that are too large for a batch, sent from the device's own pages.
 //!
-//! A tun or tap queue would allocate pages for such a packet, have the kernel zero them, and copy
-//! into them. It is copied here instead, into pages that come back, and the queue is told that
-//! the data may be used where it is (`TUN_MSG_UBUF`): it then takes references on the pages.
-//! Nothing marks the packet as zero copy, since its data is a copy already, which the guest
-//! cannot change. So nobody copies it once more, and nobody is to be told when it is done with.
+//! For such a packet a tun or tap queue would allocate pages, have the kernel zero them, and copy
+//! the packet into them. Here the packet is copied into reusable pages, and the queue is told to
+//! use the data where it is (`TUN_MSG_UBUF`): it takes references on the pages. The packet is not
+//! marked as zero copy, because its data is a copy already, which the guest cannot change. So it is
+//! not copied again, and its completion is not reported.
 //!
-//! A tun queue with `IFF_NAPI_FRAGS` must never be told so. It copies each packet into parts of
-//! its own that are as long as the sender's, then takes the packet for one of the length that it
-//! would have copied otherwise, and the next who looks at its lengths stops the kernel
-//! (`tun_get_user`). Nothing tells such a queue from others. But one part that is empty, behind
-//! the data, is nothing to others, and what it does not take (`tun_napi_alloc_frags`).
+//! A tun queue with `IFF_NAPI_FRAGS` must not do this. It copies each packet into fragments with
+//! the lengths of the sender's segments, but then uses the length that it would otherwise have
+//! copied, and the inconsistent lengths stop the kernel (`tun_get_user`). Such a queue cannot be
+//! told from others. But it rejects a packet with an empty segment (`tun_napi_alloc_frags`), while
+//! others ignore an empty segment after the data.
 
 use core::{
     mem::size_of,
@@ -34,29 +34,29 @@ use super::{
     },
 };
 
-/// The longest packet in bytes: as many small pages as a socket buffer refers to.
+/// The length of the longest packet in bytes: as many pages of order 0 as a socket buffer can have.
 const LEN_MAX: usize = ffi::VNR_MAX_SKB_FRAGS as usize * ffi::VNR_PAGE_SIZE as usize;
 
-/// The pages of the longest packet, and the empty part behind them.
+/// The number of segments: the pages of the longest packet, and the empty segment after them.
 const VECS: usize = LEN_MAX.div_ceil(PAGE_LEN) + 1;
 
-// The queue that must not take the parts looks at their lengths as if they were a process's own.
+// The queue that must reject the segments reads their lengths as those of `struct iovec`.
 const _: () = assert!(size_of::<ffi::bio_vec>() == size_of::<ffi::iovec>());
 
-/// The most pages that wait for others to be done with them. Where all are in use the oldest is
-/// left to who uses it.
+/// The most pages that are kept. If all are in use, the oldest one is replaced, and freed by its
+/// users.
 const PAGES_MAX: usize = 16;
 
-/// Pages for large packets, the one that was used longest ago first.
+/// Pages for large packets. The first one is the one that was used longest ago.
 pub(crate) struct LargePages {
     pages: KVec<Page>,
 }
 
-/// A large packet that was copied in.
+/// A large packet that has been copied.
 ///
 /// # Invariants
 ///
-/// `vecs[..count]` are of the last pages of `_pages`, which were filled with `len` bytes and of
+/// `vecs[..count]` refer to the last pages of `_pages`, which were filled with `len` bytes and of
 /// which nothing was given out since. `count < VECS`, and `vecs[count]` is empty.
 pub(crate) struct Large<'a> {
     _pages: &'a mut LargePages,
@@ -66,17 +66,17 @@ pub(crate) struct Large<'a> {
 }
 
 impl LargePages {
-    /// None yet.
+    /// Creates an empty set.
     pub(crate) const fn new() -> Self {
         Self { pages: KVec::new() }
     }
 
-    /// Copies a packet in: `len` bytes gathered from `segs` without their first `skip`. `None`
-    /// when it is longer than a packet of this kind may be, or without pages.
+    /// Copies a packet: `len` bytes of `segs`, after their first `skip` bytes. Returns `None` if
+    /// the packet is too long, or if there are no pages.
     ///
     /// # Errors
     ///
-    /// `EFAULT` when its memory cannot be read, `ENOMEM`.
+    /// `EFAULT` when the packet is not readable, `ENOMEM`.
     pub(crate) fn copy_in(
         &mut self,
         mm: &InMm<'_>,
@@ -102,7 +102,7 @@ impl LargePages {
             done = done.wrapping_add(now);
             count = count.wrapping_add(1);
         }
-        // INVARIANT: Each of them was put at the end when it was filled. The last element of `vecs`
+        // INVARIANT: Each page was made the last one when it was filled. The last element of `vecs`
         // was left empty.
         Ok(Some(Large {
             _pages: self,
@@ -112,7 +112,7 @@ impl LargePages {
         }))
     }
 
-    /// Fills a page, which becomes the last one, other than the last `count`.
+    /// Fills a page that is not one of the last `count`, and makes it the last one.
     fn fill(
         &mut self,
         count: usize,
@@ -153,24 +153,24 @@ impl LargePages {
         Ok(Some(vec))
     }
 
-    /// Whether there are pages for packets to come.
+    /// Returns whether it holds pages for future packets.
     pub(crate) fn holds_pages(&self) -> bool {
         !self.pages.is_empty()
     }
 
-    /// Gives all pages back, to who still uses them or to the kernel.
+    /// Drops all pages. Those that are in use are freed by their users.
     pub(crate) fn give_back(&mut self) {
         self.pages = KVec::new();
     }
 }
 
 impl Large<'_> {
-    /// Sends it. `more` says that another packet follows at once.
+    /// Sends the packet. `more` tells the socket that another one follows at once.
     ///
     /// # Errors
     ///
-    /// `ENOTSOCK` unless `sock` is a tun or tap queue; otherwise as [`Socket::send`]. `EINVAL` also
-    /// from a queue that takes no pages, where [`Socket::send`] may send it.
+    /// `ENOTSOCK` unless `sock` is a tun or tap queue; otherwise as for [`Socket::send`]. `EINVAL`
+    /// may also mean that the queue rejects pages, and that [`Socket::send`] can send the packet.
     pub(crate) fn send(self, sock: &Socket, more: bool) -> Result {
         if sock.kind() == Kind::Packet {
             return Err(ENOTSOCK);
@@ -182,23 +182,24 @@ impl Large<'_> {
             ptr: (&raw const UBUF.0).cast_mut().cast(),
         };
         // SAFETY:
-        // - A tun or tap queue understands this message, or refuses it for the empty part.
-        // - `UBUF` has no flags, by which the packet would be marked. So nobody uses its address,
-        //   which stays in the packet, after this call, and nobody writes to it.
-        // - By the invariant the pages have `len` bytes of this packet; they are not written to
-        //   again before every reference but ours is gone, by that of `Page`.
+        // - A tun or tap queue understands this message, or rejects it because of the empty
+        //   segment.
+        // - `UBUF` has no flags, with which the packet would be marked. So its address, which stays
+        //   in the packet, is not used after this call, and nobody writes to it.
+        // - By the invariant the pages have `len` bytes of this packet. By the invariant of `Page`
+        //   they are not written to again before all references but ours have been dropped.
         unsafe { sock.send_pages(vecs, self.len, (&raw mut ctl).cast(), more) }
     }
 }
 
-/// No part of a page.
+/// The empty segment.
 const EMPTY: ffi::bio_vec = ffi::bio_vec {
     bv_page: null_mut(),
     bv_len: 0,
     bv_offset: 0,
 };
 
-/// What a queue is given with the data that it may use.
+/// The `struct ubuf_info` that is passed to a queue with the data.
 struct Ubuf(ffi::ubuf_info);
 
 // SAFETY: Nobody writes to it.
@@ -211,15 +212,15 @@ static UBUF_OPS: ffi::ubuf_info_ops = ffi::ubuf_info_ops {
 
 static UBUF: Ubuf = Ubuf(ffi::ubuf_info {
     ops: &raw const UBUF_OPS,
-    // SAFETY: Integers.
+    // SAFETY: Integers, for which zeroes are valid.
     refcnt: unsafe { core::mem::zeroed() },
-    // None: the packet is not marked.
+    // No flags: the packet is not marked as zero copy.
     flags: 0,
 });
 
-/// The queue has not used the data where it is, but has copied it: nothing is to be done.
+/// Called when the queue has copied the data instead of using it. Nothing has to be done.
 ///
 /// # Safety
 ///
-/// None: nothing is followed.
+/// None: the arguments are not used.
 unsafe extern "C" fn complete(_skb: *mut ffi::sk_buff, _ubuf: *mut ffi::ubuf_info, _done: bool) {}

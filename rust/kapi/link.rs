@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A lock-less list of queued work that can be closed for good.
+//! A lock-less list of queued work that can be closed permanently.
 //!
-//! The kernel's `llist` with one more state: once closed, a push fails and hands the node back,
-//! so a producer that races with the end of a worker can neither lose a node nor leave one behind
-//! in a list that nobody reads any more.
+//! This is the kernel's `llist` with one more state: a push to a closed list fails, and the caller
+//! keeps the node. So when a producer races with the end of a worker, no node is lost or left in a
+//! list that is not read any more.
 //!
 //! C header: [`include/linux/llist.h`](srctree/include/linux/llist.h)
 
@@ -23,22 +23,22 @@ use kernel::sync::atomic::{
     Atomic, //
 };
 
-/// A class of nodes, those of one kind of list.
+/// A class of nodes that may be in the same list.
 pub(super) trait Class {
-    /// What a node is run with.
+    /// The argument with which the nodes are run.
     type Context<'a>;
 }
 
-/// What is done with a node that leaves the list: with a context it is run, without one it is
-/// only given back.
+/// Consumes a node that was taken from a list: runs it if there is a context, and otherwise only
+/// releases it.
 pub(super) type Consume<C> = unsafe fn(NonNull<Link<C>>, Option<&<C as Class>::Context<'_>>);
 
-/// A node, embedded as the first field of what is queued.
+/// A list node, which must be the first field of the object that is queued.
 ///
 /// # Invariants
 ///
-/// `next` is accessed only by whoever owns the node: the pusher until the push has succeeded, the
-/// one who took the list afterwards.
+/// `next` is accessed only by the owner of the node: the one who pushes it until the push has
+/// succeeded, and afterwards the one who has taken the list.
 #[repr(C)]
 pub(super) struct Link<C: Class> {
     next: UnsafeCell<*mut Link<C>>,
@@ -46,7 +46,7 @@ pub(super) struct Link<C: Class> {
 }
 
 impl<C: Class> Link<C> {
-    /// A node in no list.
+    /// Creates a node that is in no list.
     pub(super) const fn new(consume: Consume<C>) -> Self {
         Self {
             next: UnsafeCell::new(null_mut()),
@@ -55,12 +55,12 @@ impl<C: Class> Link<C> {
     }
 }
 
-/// The address that stands for "closed"; never dereferenced, and no node has it.
+/// Returns the address that marks a closed list. It is never dereferenced, and no node has it.
 const fn closed<C: Class>() -> *mut Link<C> {
     core::ptr::without_provenance_mut(1)
 }
 
-/// The list.
+/// A lock-less list.
 ///
 /// # Invariants
 ///
@@ -70,31 +70,32 @@ pub(super) struct Links<C: Class> {
 }
 
 impl<C: Class> Links<C> {
-    /// An empty, open list.
+    /// Creates an empty, open list.
     pub(super) const fn new() -> Self {
-        // INVARIANT: Null is an allowed value.
+        // INVARIANT: Null is allowed.
         Self {
             head: Atomic::new(null_mut()),
         }
     }
 
-    /// Adds `link`; false when the list is closed, and then the caller keeps the node.
+    /// Adds `link` to the list. Returns false if the list is closed; the caller keeps the node
+    /// then.
     ///
-    /// Any context. A full barrier on success.
+    /// May be called in any context. A full barrier on success.
     ///
     /// # Safety
     ///
-    /// The caller owns `link`, which is valid until it has been consumed, and gives it up when
-    /// this returns true.
+    /// The caller must own `link`, which must be valid until it has been consumed. The ownership
+    /// passes to the list when this returns true.
     pub(super) unsafe fn push(&self, link: NonNull<Link<C>>) -> bool {
         let mut head = self.head.load(Relaxed);
         loop {
             if head == closed() {
                 return false;
             }
-            // SAFETY: The caller owns the node, so by its invariant `next` is ours to write.
+            // SAFETY: The caller owns the node, so by its invariant we may write to `next`.
             unsafe { *link.as_ref().next.get() = head };
-            // INVARIANT: The chain gains a node that the caller gives to the list.
+            // INVARIANT: The chain gains a node whose ownership passes to the list.
             match self.head.cmpxchg(head, link.as_ptr(), Full) {
                 Ok(_) => return true,
                 Err(now) => head = now,
@@ -102,7 +103,7 @@ impl<C: Class> Links<C> {
         }
     }
 
-    /// Takes all that is queued, oldest first.
+    /// Takes all nodes, in the order in which they were pushed.
     pub(super) fn take(&self) -> Detached<C> {
         if self.head.load(Relaxed).is_null() {
             return Detached(null_mut());
@@ -110,7 +111,7 @@ impl<C: Class> Links<C> {
         self.replace(null_mut())
     }
 
-    /// Takes all that is queued and refuses whatever comes later.
+    /// Takes all nodes and closes the list.
     pub(super) fn close(&self) -> Detached<C> {
         self.replace(closed())
     }
@@ -121,7 +122,7 @@ impl<C: Class> Links<C> {
             if from == closed() {
                 return Detached(null_mut());
             }
-            // INVARIANT: Null and `closed()` are allowed values; the chain now belongs to us.
+            // INVARIANT: Null and `closed()` are allowed, and the chain is ours now.
             match self.head.cmpxchg(from, with, Full) {
                 Ok(_) => break,
                 Err(now) => from = now,
@@ -129,9 +130,9 @@ impl<C: Class> Links<C> {
         }
         let mut first = null_mut();
         while let Some(link) = NonNull::new(from) {
-            // SAFETY: The chain was taken from the list, which owned it; so do we now.
+            // SAFETY: The list owned the nodes of the chain, and we have taken it.
             let next = unsafe { link.as_ref().next.get() };
-            // SAFETY: As above, `next` is ours to read and write.
+            // SAFETY: As above, we may read and write `next`.
             unsafe {
                 from = *next;
                 *next = first;
@@ -142,7 +143,7 @@ impl<C: Class> Links<C> {
     }
 }
 
-/// Nodes taken from a list; what is not consumed by hand is given back on drop.
+/// Nodes that were taken from a list. Those that are not consumed are released on drop.
 ///
 /// # Invariants
 ///
@@ -150,22 +151,22 @@ impl<C: Class> Links<C> {
 pub(super) struct Detached<C: Class>(*mut Link<C>);
 
 impl<C: Class> Detached<C> {
-    /// Whether there is nothing to consume.
+    /// Returns whether there are no nodes.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_null()
     }
 
-    /// Consumes the oldest node; false when there is none.
+    /// Consumes the oldest node. Returns false if there is none.
     pub(super) fn consume_one(&mut self, ctx: Option<&C::Context<'_>>) -> bool {
         let Some(link) = NonNull::new(self.0) else {
             return false;
         };
         // SAFETY: By the invariant the node is valid and ours.
         let (next, consume) = unsafe { (*link.as_ref().next.get(), link.as_ref().consume) };
-        // INVARIANT: The rest of the chain stays ours.
+        // INVARIANT: The rest of the chain is still ours.
         self.0 = next;
-        // SAFETY: `consume` was stored by the node's maker for exactly this node, which we own
-        // and do not touch again.
+        // SAFETY: `consume` was set for this node by its creator. We own the node and do not use it
+        // again.
         unsafe { consume(link, ctx) };
         true
     }

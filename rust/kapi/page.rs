@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory for packets that comes back.
+//! Reusable memory for packets.
 //!
-//! Packets are copied into compound pages of ours. Whoever is given a piece of a page is given a
-//! reference on the page with it, and drops that when done with the packet. So a page on which
-//! nobody else holds a reference has no piece in use, and is used again from its start. A fresh
-//! page would have to be allocated, and be zeroed where the kernel is told to (`init_on_alloc`),
-//! which costs more than the packet.
+//! Packets are copied into compound pages of the device. A page is divided into pieces. Each piece
+//! comes with a reference on the page, which its user drops when done with the packet. So if nobody
+//! else holds a reference on a page, none of its pieces is in use, and the page is used again from
+//! its start. A new page would have to be allocated, and zeroed where `init_on_alloc` is set, which
+//! costs more than the packet.
 //!
-//! The pages that are kept are the owner's, and accounted to it. One that takes the place of
-//! another, which is left to those who hold packets in it, is accounted to nobody, as packets are
-//! elsewhere: how much others hold, and for how long, is not up to the owner, and its processes
-//! are not to be killed for it.
+//! The pages that are kept are accounted to the owner. A page that replaces one whose packets are
+//! still in use is not accounted, as packets are not elsewhere: how much memory others hold, and
+//! for how long, is not up to the owner, whose processes must not be killed for it.
 //!
 //! C headers: [`include/linux/gfp.h`](srctree/include/linux/gfp.h),
 //! [`include/linux/page_ref.h`](srctree/include/linux/page_ref.h)
@@ -37,33 +36,33 @@ use super::{
     mm::InMm,
 };
 
-/// The length in bytes of the pages that are asked for: a batch of small packets, or half of the
-/// largest one, finds room.
+/// The preferred size of a page in bytes: it has room for a batch of small packets, or for half of
+/// the largest packet.
 pub(super) const PAGE_LEN: usize = (ffi::VNR_PAGE_SIZE as usize) << ORDER;
 
 const ORDER: u32 = 3;
 
-/// The multiples in which a page is shared out, in bytes; a power of two.
+/// The alignment of pieces in bytes; a power of two.
 const ALIGN: usize = ffi::VNR_CACHE_BYTES as usize;
 
-/// References on a page that starts anew: more than it has pieces.
+/// The number of references on a page without pieces: more than it can have pieces.
 const REFS: u32 = 1 << 15;
 const _: () = assert!(PAGE_LEN / ALIGN < REFS as usize);
 
-/// `len` rounded up to whole cache lines.
+/// Rounds `len` up to whole cache lines.
 pub(super) const fn align_cache(len: usize) -> usize {
     len.wrapping_add(ALIGN - 1) & !(ALIGN - 1)
 }
 
-/// A page that is shared out in pieces.
+/// A page that is divided into pieces.
 ///
 /// # Invariants
 ///
-/// - `start` is the first byte of `len` bytes of a page, compound unless it is a small one, on
-///   which this value holds `refs` references.
+/// - `start` is the first byte of `len` bytes of a page, compound unless it is of order 0, on which
+///   this value holds `refs` references.
 /// - `refs >= REFS - used / ALIGN`, and `used <= len`; so `refs` is never zero.
-/// - Whoever uses some of the bytes, other than through `&mut self`, holds a reference besides.
-///   The bytes from `used` on nobody else uses.
+/// - Everyone who uses some of the bytes, other than through `&mut self`, holds another reference.
+///   Nobody else uses the bytes from `used` on.
 pub(super) struct Page {
     start: NonNull<u8>,
     len: usize,
@@ -71,17 +70,17 @@ pub(super) struct Page {
     refs: u32,
 }
 
-// SAFETY: A page may be used, and references on it dropped, by any thread.
+// SAFETY: Any thread may use a page, and drop references on it.
 unsafe impl Send for Page {}
 
 impl Page {
-    /// A page of [`PAGE_LEN`], if there is one without effort. `more` says that it is kept besides
-    /// the others, and does not take the place of one.
+    /// Allocates a page of [`PAGE_LEN`] bytes, without reclaim. `more` is whether the page is kept
+    /// in addition to the others, and so accounted, and does not replace one.
     pub(super) fn large(more: bool) -> Option<Self> {
         Self::alloc(ORDER, more)
     }
 
-    /// As [`Self::large`], or a small one.
+    /// Allocates a page as [`Self::large`] does, or else one of order 0.
     pub(super) fn any(more: bool) -> Option<Self> {
         Self::large(more).or_else(|| Self::alloc(0, more))
     }
@@ -89,11 +88,11 @@ impl Page {
     fn alloc(order: u32, more: bool) -> Option<Self> {
         let account = if more { ffi::VNR_GFP_ACCOUNT } else { 0 };
         let gfp = ffi::VNR_GFP_PACKETS | account;
-        // SAFETY: The flags ask for a compound page with an address, and do not sleep.
+        // SAFETY: The flags request a compound page with a kernel address, without sleeping.
         let start = NonNull::new(unsafe { ffi::vnr_get_free_pages(gfp, order) } as *mut u8)?;
         // SAFETY: The page is ours, with one reference.
         unsafe { ffi::vnr_page_ref_add(start.as_ptr().cast(), REFS as i32 - 1) };
-        // INVARIANT: Just allocated, `REFS` references are ours, and nobody else knows it.
+        // INVARIANT: The page is new: `REFS` references are ours, and nobody else uses it.
         Some(Self {
             start,
             len: (ffi::VNR_PAGE_SIZE as usize) << order,
@@ -102,31 +101,31 @@ impl Page {
         })
     }
 
-    /// Starts anew if no piece is in use any more.
+    /// Starts the page anew if none of its pieces is in use, and returns whether it has.
     pub(super) fn restart(&mut self) -> bool {
-        // SAFETY: A page of ours by the invariant.
+        // SAFETY: This is a page of ours by the invariant.
         if unsafe { ffi::vnr_page_ref_count(self.start.as_ptr().cast()) } != self.refs as i32 {
             return false;
         }
-        // Who has dropped the last other reference has done with the bytes before: a full barrier
-        // between what was looked at above and what will be written.
+        // Full barrier: the writes that follow come after the accesses of the one who has dropped
+        // the last other reference, which the count read above shows.
         smp_mb(Full);
         let missing = REFS.saturating_sub(self.refs);
         // SAFETY: As above.
         unsafe { ffi::vnr_page_ref_add(self.start.as_ptr().cast(), missing as i32) };
-        // INVARIANT: All references are ours, so nobody else uses any byte; `REFS` of them again,
-        // or more.
+        // INVARIANT: All references are ours, so nobody else uses any byte. There are at least
+        // `REFS` of them again.
         self.refs = self.refs.saturating_add(missing);
         self.used = 0;
         true
     }
 
-    /// Fills the page from its start with `len` bytes, gathered from `segs` without their first
-    /// `skip`. False when pieces of it are still in use, and then nothing has changed.
+    /// Copies `len` bytes of `segs`, after their first `skip` bytes, to the start of the page.
+    /// Returns false, without any change, if pieces of the page are still in use.
     ///
     /// # Errors
     ///
-    /// `EFAULT` when they cannot be read, are not so many, or do not fit.
+    /// `EFAULT` when they are not readable, when `segs` has fewer, or when they do not fit.
     pub(super) fn fill(
         &mut self,
         mm: &InMm<'_>,
@@ -140,22 +139,22 @@ impl Page {
         if len > self.len {
             return Err(EFAULT);
         }
-        // SAFETY: Just started anew: by the invariant nobody else uses any of its `len` bytes.
+        // SAFETY: Just started anew: by the invariant nobody else uses any of its `self.len` bytes.
         unsafe { copy_user(self.start, mm, segs, skip, len) }?;
         Ok(true)
     }
 
-    /// The first `len` bytes, as the socket layer wants them.
+    /// Returns the first `len` bytes as a `struct bio_vec`.
     pub(super) fn vec(&self, len: usize) -> ffi::bio_vec {
         ffi::bio_vec {
-            // SAFETY: A page of ours by the invariant.
+            // SAFETY: This is a page of ours by the invariant.
             bv_page: unsafe { ffi::vnr_virt_to_page(self.start.as_ptr().cast()) },
             bv_len: len.min(self.len) as u32,
             bv_offset: 0,
         }
     }
 
-    /// A piece of `len` bytes, while there is room.
+    /// Returns a piece of `len` bytes, or `None` if there is no room.
     #[inline(always)]
     pub(super) fn piece(&mut self, len: usize) -> Option<Piece> {
         let used = self.used.wrapping_add(align_cache(len));
@@ -164,7 +163,7 @@ impl Page {
         }
         // SAFETY: `self.used < self.len`.
         let start = unsafe { self.start.add(self.used) };
-        // INVARIANT: One reference and at least `ALIGN` bytes less are ours; both are the piece's.
+        // INVARIANT: The piece takes over one reference and at least `ALIGN` bytes.
         self.used = used;
         self.refs = self.refs.wrapping_sub(1);
         Some(Piece { start, len })
@@ -173,16 +172,17 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        // SAFETY: By the invariant our references on a page of ours. Pieces have their own.
+        // SAFETY: By the invariant these are our references on a page of ours. Pieces have their
+        // own.
         unsafe { ffi::vnr_page_drop(self.start.as_ptr().cast(), self.refs) };
     }
 }
 
-/// A piece of a page; given back on drop.
+/// A piece of a page. Released on drop.
 ///
 /// # Invariants
 ///
-/// `start` is the first of `len` bytes of a page, which nobody else uses, and this value holds a
+/// `start` is the first of `len` bytes of a page that nobody else uses, and this value holds a
 /// reference on the page.
 pub(super) struct Piece {
     start: NonNull<u8>,
@@ -190,23 +190,23 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Where it starts.
+    /// Returns the address of its first byte.
     #[inline]
     pub(super) fn start(&self) -> NonNull<u8> {
         self.start
     }
 
-    /// Gives it up: whoever has the pointer drops the reference.
+    /// Gives up the ownership: the one who has the pointer must drop the reference.
     #[inline]
     pub(super) fn into_raw(self) -> NonNull<u8> {
         ManuallyDrop::new(self).start
     }
 
-    /// Copies `len` bytes, gathered from `segs` without their first `skip`, to offset `at`.
+    /// Copies `len` bytes of `segs`, after their first `skip` bytes, to offset `at`.
     ///
     /// # Errors
     ///
-    /// `EFAULT` when they cannot be read, are not so many, or do not fit.
+    /// `EFAULT` when they are not readable, when `segs` has fewer, or when they do not fit.
     #[inline(always)]
     pub(super) fn copy_user(
         &mut self,
@@ -223,15 +223,15 @@ impl Piece {
         unsafe { copy_user(self.start.add(at), mm, segs, skip, len) }
     }
 
-    /// Copies both, one behind the other, to offset `at`.
+    /// Copies `first`, and `second` after it, to offset `at`.
     ///
     /// # Errors
     ///
-    /// `EFAULT` when they cannot be read.
+    /// `EFAULT` when they are not readable.
     ///
     /// # Safety
     ///
-    /// The piece has as many bytes from `at` on.
+    /// The piece must have room for both segments from offset `at` on.
     #[inline(always)]
     pub(super) unsafe fn copy_pair(
         &mut self,
@@ -240,8 +240,8 @@ impl Piece {
         second: IoVec,
         at: usize,
     ) -> Result {
-        // SAFETY: In bounds as the caller promises, and by the invariant nobody else uses these
-        // bytes.
+        // SAFETY: In bounds by the safety requirements of this function, and by the invariant
+        // nobody else uses these bytes.
         unsafe {
             let to = self.start.add(at);
             copy_run(to, first.base(), first.len())?;
@@ -260,15 +260,15 @@ impl Drop for Piece {
     }
 }
 
-/// Copies `len` bytes, gathered from `segs` without their first `skip`, to `to`.
+/// Copies `len` bytes of `segs`, after their first `skip` bytes, to `to`.
 ///
 /// # Errors
 ///
-/// `EFAULT` when they cannot be read, or are not so many.
+/// `EFAULT` when they are not readable, or when `segs` has fewer.
 ///
 /// # Safety
 ///
-/// `to` is valid for writes of `len` bytes, which nobody else uses.
+/// `to` must be valid for writes of `len` bytes, which nobody else uses.
 #[inline(always)]
 unsafe fn copy_user(
     to: NonNull<u8>,
@@ -278,7 +278,7 @@ unsafe fn copy_user(
     len: usize,
 ) -> Result {
     runs(segs, skip, len, EFAULT, |addr, done, now| {
-        // SAFETY: `done + now <= len`, which are valid as the caller promises.
+        // SAFETY: `done + now <= len`, for which `to` is valid by the safety requirements.
         unsafe { copy_run(to.add(done), addr, now) }
     })
 }
@@ -287,15 +287,15 @@ unsafe fn copy_user(
 ///
 /// # Errors
 ///
-/// `EFAULT` when they cannot be read.
+/// `EFAULT` when they are not readable.
 ///
 /// # Safety
 ///
-/// `to` is valid for writes of `len` bytes, which nobody else uses.
+/// `to` must be valid for writes of `len` bytes, which nobody else uses.
 #[inline(always)]
 unsafe fn copy_run(to: NonNull<u8>, addr: usize, len: usize) -> Result {
-    // SAFETY: Valid as the caller promises, so there is nothing to learn from a look at the object
-    // that the bytes are in; the address is checked.
+    // SAFETY: `to` is valid by the safety requirements, so the object size check that this function
+    // omits is not needed. The user address is checked.
     match unsafe { ffi::_copy_from_user(to.as_ptr().cast(), addr as *const _, len) } {
         0 => Ok(()),
         _ => Err(EFAULT),

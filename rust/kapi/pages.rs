@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pages in turn, for small packets.
+//! A set of pages for small packets.
 
 use kernel::prelude::*;
 
@@ -9,18 +9,18 @@ use super::page::{
     Piece, //
 };
 
-/// Pages that small packets are copied into, one after the other in turn.
+/// Pages that small packets are copied into, in turn.
 pub(super) struct Pages {
     pages: KVec<Page>,
     current: usize,
 }
 
-/// The most pages that wait for their pieces. Where all are in use the oldest is left to who
-/// uses it.
+/// The most pages that are kept. If all are in use, the oldest one is replaced, and freed by its
+/// users.
 const PAGES_MAX: usize = 8;
 
 impl Pages {
-    /// None yet.
+    /// Creates an empty set.
     pub(super) const fn new() -> Self {
         Self {
             pages: KVec::new(),
@@ -28,7 +28,8 @@ impl Pages {
         }
     }
 
-    /// A piece of `len` bytes, at most that of a small page. `None` without memory.
+    /// Returns a piece of `len` bytes, at most those of a page of order 0, or `None` without
+    /// memory.
     #[inline(always)]
     pub(super) fn piece(&mut self, len: usize) -> Option<Piece> {
         if let Some(page) = self.pages.get_mut(self.current) {
@@ -39,12 +40,12 @@ impl Pages {
         self.turn()?.piece(len)
     }
 
-    /// Goes on to a page that starts anew.
+    /// Makes a page without pieces in use the current one, and returns it.
     #[cold]
     fn turn(&mut self) -> Option<&mut Page> {
         let count = self.pages.len();
         for _ in 0..count {
-            // The one that was used longest ago first.
+            // The page that was used longest ago is the next one.
             self.current = self.next();
             if self.pages.get_mut(self.current)?.restart() {
                 return self.pages.get_mut(self.current);
@@ -62,7 +63,7 @@ impl Pages {
         self.pages.get_mut(self.current)
     }
 
-    /// The page behind the current one.
+    /// Returns the index of the page after the current one.
     fn next(&self) -> usize {
         let next = self.current.wrapping_add(1);
         if next < self.pages.len() {
@@ -72,12 +73,12 @@ impl Pages {
         }
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no pages.
     pub(super) fn is_empty(&self) -> bool {
         self.pages.is_empty()
     }
 
-    /// Gives all pages back, to who still uses them or to the kernel.
+    /// Drops all pages. Those that are in use are freed by their users.
     pub(super) fn give_back(&mut self) {
         self.pages = KVec::new();
         self.current = 0;

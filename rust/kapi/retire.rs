@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Replacing what queued work reads: swap, flush, reclaim.
+//! Replacing values that work items read: swap, flush, reclaim.
 //!
-//! A work queue flush is the grace period. [`Slot::read`] wants a [`Context`], which exists only
-//! while a work item runs and cannot leave it; [`Slot::swap`] yields a [`Retired`], whose value
-//! comes out only after every worker of the [`Domain`] has been flushed. So no item can still
-//! hold a reference to what is reclaimed, and there is no barrier to get wrong by hand.
+//! A flush of the workers is the grace period. [`Slot::read`] needs a [`Context`], which exists
+//! only while a work item runs and cannot leave it. [`Slot::swap`] returns a [`Retired`], from
+//! which the old value can be taken only after all workers of the [`Domain`] have been flushed. So
+//! no work item can have a reference to a reclaimed value, and users need no memory barriers of
+//! their own.
 
 use core::{
     mem::ManuallyDrop,
@@ -29,49 +30,50 @@ use super::work::Context;
 
 pub(crate) use super::worker::Domain;
 
-/// A value that work items read and others replace.
+/// A value that work items read and other threads replace.
 ///
 /// # Invariants
 ///
-/// `value` is null or comes from [`KBox::into_raw`]. It is dereferenced only through a context
-/// of `domain`, and freed only after a flush of `domain` that came after it was taken out.
+/// `value` is null or comes from [`KBox::into_raw`]. It is dereferenced only with a context of
+/// `domain`. It is freed only after a flush of `domain` that follows its removal, or when the slot
+/// is dropped.
 pub(crate) struct Slot<T> {
     value: Atomic<*mut T>,
     domain: Arc<Domain>,
 }
 
-// SAFETY: A slot hands out `&T` on the workers and the `T` itself to whoever reclaims it.
+// SAFETY: A slot gives `&T` to the workers and the `T` itself to the thread that reclaims it.
 unsafe impl<T: Send + Sync> Send for Slot<T> {}
 // SAFETY: As above.
 unsafe impl<T: Send + Sync> Sync for Slot<T> {}
 
 impl<T: Send + Sync> Slot<T> {
-    /// An empty slot, read by the workers of `domain`.
+    /// Creates an empty slot that the workers of `domain` may read.
     pub(crate) fn new(domain: Arc<Domain>) -> Self {
-        // INVARIANT: Null.
+        // INVARIANT: Null is allowed.
         Self {
             value: Atomic::new(null_mut()),
             domain,
         }
     }
 
-    /// The value, for as long as the work item runs. `None` when empty, and to a worker of some
-    /// other domain, for which nobody would wait.
+    /// Returns the value, for as long as the work item runs. Returns `None` if the slot is empty,
+    /// or if the worker is in another domain, for which a replacement would not wait.
     pub(crate) fn read<'a>(&'a self, ctx: &'a Context<'_>) -> Option<&'a T> {
         if ctx.domain() != self.domain.id() {
             return None;
         }
-        // SAFETY: By the invariant the value is freed only after a flush that follows its
-        // removal. A flush waits for the item that `ctx` belongs to, since by the invariant of
-        // `Worker` that is in the domain and has not exited, and the reference cannot outlive
-        // `ctx`.
+        // SAFETY: By the invariant a removed value is freed only after a flush that follows the
+        // removal. The flush waits for the item that `ctx` belongs to, because by the invariant of
+        // `Worker` its worker is in the domain and has not exited. The reference outlives neither
+        // `ctx` nor the slot.
         unsafe { self.value.load(Acquire).as_ref() }
     }
 
-    /// Replaces the value. Readers may hold the old one until the result has been reclaimed.
+    /// Replaces the value. Work items may use the old one until the result has been reclaimed.
     pub(crate) fn swap(&self, new: Option<KBox<T>>) -> Retired<T> {
         let new = new.map_or(null_mut(), KBox::into_raw);
-        // INVARIANT: Null or from `KBox::into_raw`; the old value goes to the `Retired`.
+        // INVARIANT: Null or from `KBox::into_raw`. The `Retired` owns the old value.
         Retired {
             value: self.value.xchg(new, Full),
             domain: self.domain.clone(),
@@ -83,14 +85,14 @@ impl<T> Drop for Slot<T> {
     fn drop(&mut self) {
         let value = *self.value.get_mut();
         if !value.is_null() {
-            // SAFETY: By the invariant it is a box, and `&mut self` says that no reader is left,
-            // because what `read` returned borrows the slot.
+            // SAFETY: By the invariant it is a box. No work item uses it, because the references
+            // that `read` returns borrow the slot, and `&mut self` is exclusive.
             drop(unsafe { KBox::from_raw(value) });
         }
     }
 }
 
-/// A value that was taken out of a [`Slot`] and that work items may still be reading.
+/// A value that was removed from a [`Slot`] and that work items may still be reading.
 ///
 /// # Invariants
 ///
@@ -102,25 +104,26 @@ pub(crate) struct Retired<T> {
 }
 
 impl<T> Retired<T> {
-    /// Waits for the readers and returns the value. Nothing is waited for if the slot was empty.
+    /// Waits until no work item uses the value, and returns it. Does not wait if the slot was
+    /// empty.
     ///
     /// Sleeps; the rules of [`Domain::flush`] apply.
     pub(crate) fn reclaim(self) -> Option<KBox<T>> {
         let this = ManuallyDrop::new(self);
-        // SAFETY: `this` is not dropped, so the reference is moved out once.
+        // SAFETY: `this` is never dropped, so the reference is moved out only once.
         let domain = unsafe { core::ptr::read(&this.domain) };
         if this.value.is_null() {
             return None;
         }
         domain.flush();
-        // SAFETY: By the invariant a box of ours; no reader is left, since the flush came after
-        // the swap that made this value.
+        // SAFETY: By the invariant it is a box of ours. No work item uses it, because the flush
+        // came after the swap that removed it.
         Some(unsafe { KBox::from_raw(this.value) })
     }
 }
 
 impl<T> Drop for Retired<T> {
-    /// A retired value that is only dropped is flushed for all the same.
+    /// Waits for the work items as [`Self::reclaim`] does.
     fn drop(&mut self) {
         if !self.value.is_null() {
             self.domain.flush();

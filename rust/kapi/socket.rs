@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A packet socket that owns its file: a tun or tap queue, or a raw `AF_PACKET` socket.
+//! A packet socket and its file: a tun or tap queue, or a raw `AF_PACKET` socket.
 //!
 //! C headers: [`include/linux/net.h`](srctree/include/linux/net.h),
 //! [`include/linux/if_tun.h`](srctree/include/linux/if_tun.h),
@@ -39,7 +39,7 @@ use super::{
     },
 };
 
-/// Where a socket comes from, and so what it can do.
+/// The kind of a socket, which determines its abilities.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Packet,
@@ -49,24 +49,24 @@ pub(super) enum Kind {
     Tap,
 }
 
-/// A VLAN tag as it stands in a frame.
+/// A VLAN tag as it is stored in a frame.
 #[derive(Clone, Copy)]
 pub(super) struct VlanTag(pub(super) [u8; ffi::VNR_VLAN_HLEN as usize]);
 
 impl VlanTag {
-    /// With the protocol and the control information of a socket buffer.
+    /// Creates a tag from the protocol and the control information of a socket buffer.
     fn new(proto: u16, tci: u16) -> Self {
         let ([p0, p1], [t0, t1]) = (proto.to_be_bytes(), tci.to_be_bytes());
         Self([p0, p1, t0, t1])
     }
 }
 
-/// A socket that takes and gives whole packets.
+/// A socket that sends and receives whole packets.
 ///
 /// # Invariants
 ///
-/// `sock` belongs to `file` and lives as long as it does; `kind` says what it is. `ring`, if any,
-/// is the ring that the tun or tap queue of `file` is filled through, and lives as long.
+/// `sock` belongs to `file` and lives as long as it does; `kind` is its kind. `ring`, if any, is
+/// the ring of received packets of the tun or tap queue of `file`, and lives as long.
 pub(crate) struct Socket {
     sock: NonNull<ffi::socket>,
     kind: Kind,
@@ -80,24 +80,24 @@ unsafe impl Send for Socket {}
 unsafe impl Sync for Socket {}
 
 impl Socket {
-    /// The socket behind a file descriptor of the caller, which is looked up once.
+    /// Looks up the socket of a file descriptor of the current task, once.
     ///
     /// # Errors
     ///
-    /// `ENOTSOCK` for everything that is not one of the three kinds, also for no file at all.
+    /// `ENOTSOCK` when the file is not of one of these kinds, also when there is no file.
     pub(crate) fn from_fd(fd: i32) -> Result<Self> {
         check_files().map_err(|_| ENOTSOCK)?;
         let fd = u32::try_from(fd).map_err(|_| ENOTSOCK)?;
         let file = LocalFile::fget(fd).map_err(|_| ENOTSOCK)?;
         let (sock, kind) = Self::find(&file)?;
-        // SAFETY: The file is a socket's, a tun's or a tap's. Our code runs on behalf of files of
-        // its own, or of none, so this thread is in no `fdget_pos` section on this one.
+        // SAFETY: The file is a socket's, a tun's or a tap's. Our code runs for operations on its
+        // own files, or on none, so this thread is in no `fdget_pos` section on this one.
         let file = unsafe { LocalFile::assume_no_fdget_pos(file) };
         let ring = Self::find_ring(&file, kind);
         // SAFETY: The wait queue of a socket, and that of a tun or tap, which is a part of its
-        // socket, is freed after the file's last reference.
+        // socket, is freed after the last reference on the file.
         let file = unsafe { Pollable::new(file) };
-        // INVARIANT: Both were obtained from `file`.
+        // INVARIANT: All were obtained from `file`.
         Ok(Self {
             sock,
             kind,
@@ -134,13 +134,13 @@ impl Socket {
         Err(ENOTSOCK)
     }
 
-    /// Of which kind a tun is. No call within the kernel tells; but asked for the filter of its
-    /// frames, to be written where nothing can be, it says at layer 3 that it has none, and
-    /// otherwise that nothing can be written there. Sleeps, and takes `rtnl_mutex`.
+    /// Returns the kind of a tun. No exported function tells it. But TUNGETFILTER with an address
+    /// that is not writable returns `EINVAL` at layer 3, where there is no filter, and `EFAULT`
+    /// otherwise. Sleeps, and takes `rtnl_mutex`.
     fn tun_kind(file: &LocalFile) -> Kind {
-        // SAFETY: The file is a tun's and valid; the address is not one of user space.
+        // SAFETY: The file is a tun's and valid. The address is outside user space.
         let ret = unsafe { ffi::vnr_file_ioctl(file.as_ptr(), ffi::VNR_TUNGETFILTER, usize::MAX) };
-        // CAST: An errno.
+        // CAST: The value is an errno.
         if ret as i32 == EINVAL.to_errno() {
             Kind::Layer3
         } else {
@@ -160,28 +160,28 @@ impl Socket {
         from_err_ptr(ring).ok().and_then(NonNull::new)
     }
 
-    /// The file that keeps the socket, for waiting on it.
+    /// Returns the file of the socket, for waiting on it.
     pub(crate) fn file(&self) -> &Pollable {
         &self.file
     }
 
-    /// Whether packets may be sent in batches: a tun or tap queue without a limit on what is
-    /// under way, so that no send ever has to wait. What comes to a tun in a batch is taken for an
-    /// Ethernet frame, also at layer 3.
+    /// Returns whether packets may be sent in batches. This needs a tun or tap queue whose send
+    /// buffer is unlimited, so that no send has to wait. A layer-3 tun is excluded, because tun
+    /// treats the packets of a batch as Ethernet frames.
     pub(crate) fn takes_batches(&self) -> bool {
-        // SAFETY: Valid by the invariant.
+        // SAFETY: The socket is valid by the invariant.
         let sndbuf = unsafe { ffi::vnr_sock_sndbuf(self.sock.as_ptr()) };
         matches!(self.kind, Kind::Tun | Kind::Tap) && sndbuf == i32::MAX
     }
 
-    /// Whether packets may be sent from pages of ours, see [`super::large`].
+    /// Returns whether packets may be sent from the device's pages; see [`super::large`].
     pub(crate) fn takes_pages(&self) -> bool {
         self.kind != Kind::Packet
     }
 
-    /// The room that an XDP program on the queue may ask for before each frame, in bytes.
+    /// Returns the room in bytes that an XDP program on the queue may need before each frame.
     pub(super) fn headroom(&self) -> usize {
-        // SAFETY: Valid by the invariant.
+        // SAFETY: The socket is valid by the invariant.
         match unsafe { ffi::vnr_sock_xdp(self.sock.as_ptr()) } {
             true => ffi::VNR_XDP_HEADROOM as usize,
             false => 0,
@@ -200,16 +200,14 @@ impl Socket {
         self.sock.as_ptr()
     }
 
-    /// Sends one packet, gathered from `segs` without their first `skip` bytes; `len` bytes in
-    /// all. Does not wait for room.
+    /// Sends one packet: `len` bytes of `segs`, after their first `skip` bytes. Does not block.
     ///
-    /// `more` says that another packet follows at once.
+    /// `more` tells the socket that another packet follows at once.
     ///
     /// # Errors
     ///
-    /// Those of the socket. `EAGAIN`: it will be ready for [`Interest::Writable`].
-    /// `ENOMEM` and `ENOBUFS`: nobody tells when it is worth another try. `EINVAL` when `segs`
-    /// have not that many bytes.
+    /// Those of the socket. After `EAGAIN` it becomes ready for [`Interest::Writable`]; after
+    /// `ENOMEM` and `ENOBUFS` no event follows. `EINVAL` when `segs` has fewer bytes.
     ///
     /// [`Interest::Writable`]: super::wait::Interest::Writable
     pub(crate) fn send(
@@ -222,21 +220,22 @@ impl Socket {
     ) -> Result {
         let mut msg = message(null_mut(), 0);
         user_iter(&mut msg.msg_iter, ITER_SOURCE, segs, skip, len)?;
-        // SAFETY: The iterator is that of `segs`, and no control data are passed.
+        // SAFETY: The iterator is that of `segs`, and there are no control data.
         unsafe { self.send_message(&mut msg, len, more) }
     }
 
-    /// Sends the packet that is in `vecs`, `len` bytes in all. `ctl` is a `struct tun_msg_ctl`.
+    /// Sends one packet: the `len` bytes of `vecs`. `ctl` points to a `struct tun_msg_ctl`.
     ///
     /// # Errors
     ///
-    /// As [`Self::send`].
+    /// As for [`Self::send`].
     ///
     /// # Safety
     ///
-    /// The socket is a tun or tap queue, and what `ctl` points to is valid for the call, and for as
-    /// long as the queue may use it. So are the pages of `vecs`, and what is in them does not change
-    /// for as long as somebody has a reference that was taken by this call.
+    /// The socket must be a tun or tap queue, and `vecs` must have `len` bytes. What `ctl` points
+    /// to must be valid for the call and for as long as the queue may use it. So must the pages of
+    /// `vecs`, and their contents must not change while there is a reference that was taken by this
+    /// call.
     pub(super) unsafe fn send_pages(
         &self,
         vecs: &[ffi::bio_vec],
@@ -245,7 +244,7 @@ impl Socket {
         more: bool,
     ) -> Result {
         let mut msg = message(ctl, size_of::<ffi::tun_msg_ctl>());
-        // SAFETY: As many elements as are given, which have `len` bytes.
+        // SAFETY: `vecs` is valid for the number of elements passed, which have `len` bytes.
         unsafe {
             ffi::iov_iter_bvec(
                 &mut msg.msg_iter,
@@ -255,18 +254,20 @@ impl Socket {
                 len,
             )
         };
-        // SAFETY: As the caller promises.
+        // SAFETY: By the safety requirements of this function.
         unsafe { self.send_message(&mut msg, len, more) }
     }
 
+    /// Sends a message.
+    ///
     /// # Safety
     ///
-    /// The message's iterator and control data are valid for this kind of socket.
+    /// The iterator and the control data of the message must be valid for this kind of socket.
     unsafe fn send_message(&self, msg: &mut ffi::msghdr, len: usize, more: bool) -> Result {
         if more {
             msg.msg_flags |= ffi::VNR_MSG_MORE;
         }
-        // SAFETY: The socket is valid; the message is, as the caller promises.
+        // SAFETY: The socket is valid by the invariant, and the message by the safety requirements.
         let ret = unsafe { ffi::vnr_sock_sendmsg(self.sock.as_ptr(), msg, len) };
         if ret < 0 {
             return Err(Error::from_errno(ret));
@@ -274,16 +275,16 @@ impl Socket {
         Ok(())
     }
 
-    /// Receives one packet into `segs` behind their first `skip` bytes. `control` is a ring entry
-    /// of this socket, or null. Returns the length of the packet, also where it was cut off.
+    /// Receives one packet into `segs`, after their first `skip` bytes. `control` is an entry of
+    /// the socket's ring, or null. Returns the length of the packet, even if it was truncated.
     ///
     /// # Errors
     ///
-    /// Those of the socket; `EFAULT` when `segs` cannot be written.
+    /// Those of the socket; `EFAULT` when `segs` is not writable.
     ///
     /// # Safety
     ///
-    /// `control` is null, or an entry from this socket's own ring that the caller gives up.
+    /// `control` must be null, or an entry of this socket's own ring that the caller gives up.
     #[inline(always)]
     pub(super) unsafe fn receive(
         &self,
@@ -295,23 +296,24 @@ impl Socket {
         let mut msg = message(control, 0);
         if let Err(e) = user_iter(&mut msg.msg_iter, ITER_DEST, segs, skip, len) {
             if !control.is_null() {
-                // SAFETY: As the caller promises an entry of a ring that is given up.
+                // SAFETY: By the safety requirements an entry of a ring that was given up.
                 unsafe { ffi::tun_ptr_free(control) };
             }
             return Err(e);
         }
         let flags = (ffi::VNR_MSG_DONTWAIT | ffi::VNR_MSG_TRUNC) as i32;
-        // SAFETY: Socket and message are valid; the entry is consumed, also on error.
+        // SAFETY: Socket and message are valid. The entry is consumed, also on error.
         let ret = unsafe { ffi::vnr_sock_recvmsg(self.sock.as_ptr(), &mut msg, len, flags) };
         usize::try_from(ret).map_err(|_| Error::from_errno(ret))
     }
 
-    /// The length of the packet that waits first in the socket's own queue, with the VLAN tag
-    /// that is held beside it, and that tag.
+    /// Returns the length of the first packet in the socket's receive queue, with its VLAN tag, and
+    /// the tag itself if it is stored outside the frame.
     pub(super) fn first_queued(&self) -> Option<(usize, Option<VlanTag>)> {
         let mut flags = 0;
         let (mut len, mut tag) = (0, None);
-        // SAFETY: Valid by the invariant; the packet is only looked at while its queue is locked.
+        // SAFETY: The socket is valid by the invariant. The packet is only used while its queue is
+        // locked.
         unsafe {
             ffi::vnr_sock_queue_lock(self.sock.as_ptr(), &mut flags);
             let skb = ffi::vnr_sock_queue_peek(self.sock.as_ptr());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The thread behind a [`Worker`]: a vhost task, or a kthread that borrows the owner's mm.
+//! The thread of a [`Worker`]: a vhost task, or a kthread that borrows the owner's address space.
 //!
 //! C headers: [`include/linux/sched/vhost_task.h`](srctree/include/linux/sched/vhost_task.h),
 //! [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
@@ -42,13 +42,13 @@ use super::{
     },
 };
 
-/// What kind of thread runs the work.
+/// The kind of thread that runs the work.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ThreadKind {
-    /// A thread of the owner's thread group: its accounting, cgroups and limits apply, and it
-    /// dies with the owner.
+    /// A thread of the owner's thread group. The owner's accounting, cgroups and limits apply to
+    /// it, and it ends with the owner.
     Task,
-    /// A kernel thread that borrows the owner's address space and joins its cgroups.
+    /// A kernel thread that borrows the owner's address space and joins the owner's cgroups.
     Kthread,
 }
 
@@ -57,31 +57,32 @@ enum Handle {
     Kthread(NonNull<ffi::task_struct>),
 }
 
-/// A running worker thread; stopped on drop.
+/// The running thread of a worker. Stopped on drop.
 ///
 /// # Invariants
 ///
-/// `handle` was started with a pointer to `worker`, which therefore outlives it, and has not been
+/// `handle` was started with a pointer to `worker`, which outlives the thread, and has not been
 /// stopped.
 pub(crate) struct Thread {
     worker: Arc<Worker>,
     handle: Handle,
 }
 
-// SAFETY: Both kinds of thread may be stopped from any thread.
+// SAFETY: Both kinds of thread may be stopped by any thread.
 unsafe impl Send for Thread {}
 
 impl Thread {
-    /// Starts a worker of `domain` in the owner's address space, which is the caller's.
+    /// Starts the thread of a new worker of `domain`. The caller must run in the owner's address
+    /// space.
     ///
-    /// Sleeps. The new thread is named `vhost-` and the caller's thread number.
+    /// Sleeps. The name of the new thread is `vhost-` and the caller's thread ID.
     ///
     /// # Errors
     ///
-    /// `EPERM` when the caller is not the owner, or is a kernel thread; those of creating a thread,
-    /// of joining the caller's cgroups, and `ENOMEM`.
+    /// `EPERM` when the caller does not run in the owner's address space, or is a kernel thread;
+    /// `ENOMEM`; the errors of creating a thread and of joining the caller's cgroups.
     pub(crate) fn spawn(kind: ThreadKind, owner: &Owner, domain: &Arc<Domain>) -> Result<Self> {
-        // A vhost task shares the address space of who creates it.
+        // A vhost task shares the address space of its creator.
         owner.check_current()?;
         let worker = Arc::pin_init(Worker::new(owner.clone(), domain.clone()), GFP_KERNEL)?;
         domain.add(&worker)?;
@@ -91,7 +92,7 @@ impl Thread {
         };
         match handle {
             Ok(handle) => {
-                // INVARIANT: Just started with a pointer to `worker`.
+                // INVARIANT: The thread was started with a pointer to `worker`.
                 let thread = Self { worker, handle };
                 if kind == ThreadKind::Kthread {
                     thread.join_cgroups()?;
@@ -109,7 +110,7 @@ impl Thread {
         }
     }
 
-    /// Where to queue what this thread is to run.
+    /// Returns the worker, to which work for this thread is queued.
     pub(crate) fn worker(&self) -> &Arc<Worker> {
         &self.worker
     }
@@ -120,7 +121,7 @@ impl Thread {
 
     fn start_task(worker: &Arc<Worker>) -> Result<Handle> {
         let name = Self::name()?;
-        // SAFETY: The functions take what `arg` is, a worker that outlives the task; the name is
+        // SAFETY: `arg` is what the functions require, a worker that outlives the task. The name is
         // copied.
         let task = from_err_ptr(unsafe {
             ffi::vhost_task_create(
@@ -131,14 +132,14 @@ impl Thread {
             )
         })?;
         let task = NonNull::new(task).ok_or(ENOMEM)?;
-        // SAFETY: Just created and not started.
+        // SAFETY: The task was just created and has not been started.
         unsafe { ffi::vhost_task_start(task.as_ptr()) };
         Ok(Handle::Task(task))
     }
 
     fn start_kthread(worker: &Arc<Worker>) -> Result<Handle> {
         let name = Self::name()?;
-        // SAFETY: As in `start_task`; the format takes one string.
+        // SAFETY: As in `start_task`; the format requires one string.
         let task = from_err_ptr(unsafe {
             ffi::kthread_create_on_node(
                 Some(kthread_run),
@@ -149,7 +150,7 @@ impl Thread {
             )
         })?;
         let task = NonNull::new(task).ok_or(ENOMEM)?;
-        // SAFETY: A new thread, which ends only when it is stopped.
+        // SAFETY: The thread is new, and ends only when it is stopped.
         unsafe { ffi::wake_up_process(task.as_ptr()) };
         Ok(Handle::Kthread(task))
     }
@@ -171,15 +172,16 @@ impl Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         match self.handle {
-            // SAFETY: By the invariant a started task; this frees it.
+            // SAFETY: By the invariant the task was started and not stopped. This frees it.
             Handle::Task(task) => unsafe { ffi::vhost_task_stop(task.as_ptr()) },
             Handle::Kthread(task) => {
-                // SAFETY: By the invariant a started thread, which does not end by itself.
+                // SAFETY: By the invariant the thread was started and not stopped. It does not end
+                // by itself.
                 unsafe { ffi::kthread_stop(task.as_ptr()) };
             }
         }
-        // What was queued meanwhile is given back.
-        // SAFETY: The thread has ended: nothing runs any more.
+        // Releases the items that were queued in the meantime.
+        // SAFETY: The thread has ended, so nothing runs any more.
         unsafe {
             self.worker.discard();
             self.worker.domain().remove(&self.worker);
@@ -187,71 +189,77 @@ impl Drop for Thread {
     }
 }
 
+/// Runs the queued items on a vhost task. Returns false if there are none.
+///
 /// # Safety
 ///
-/// `data` is a `Worker`, and the current thread is its vhost task.
+/// `data` must point to a `Worker` whose vhost task is the current thread.
 unsafe extern "C" fn task_run(data: *mut c_void) -> bool {
-    // SAFETY: As the caller promises.
+    // SAFETY: By the safety requirements of this function.
     let worker = unsafe { &*data.cast::<Worker>() };
     worker.announce();
-    // SAFETY: As the caller promises.
+    // SAFETY: By the safety requirements of this function.
     let Some(queued) = (unsafe { worker.take() }) else {
         return false;
     };
-    // A vhost task shares the address space of who created it, which was the owner.
+    // A vhost task shares the address space of its creator, which was the owner.
     if let Ok(mm) = worker.owner().check_current() {
         queued.run(mm);
     }
     true
 }
 
+/// Runs the items that are left when a vhost task is killed.
+///
 /// # Safety
 ///
-/// As [`task_run`]; nothing follows.
+/// As for [`task_run`], which must not be called again.
 unsafe extern "C" fn task_killed(data: *mut c_void) {
-    // SAFETY: As the caller promises.
+    // SAFETY: By the safety requirements of this function.
     let worker = unsafe { &*data.cast::<Worker>() };
-    // SAFETY: As the caller promises.
+    // SAFETY: By the safety requirements of this function.
     let queued = unsafe { worker.take_last() };
     if let Ok(mm) = worker.owner().check_current() {
         queued.run(mm);
     }
-    // SAFETY: As the caller promises, nothing follows.
+    // SAFETY: By the safety requirements of this function no more items are run.
     unsafe { worker.discard() };
 }
 
+/// Runs the queued items on a kthread until it is stopped.
+///
 /// # Safety
 ///
-/// `data` is a `Worker`, and the current thread is its kthread.
+/// `data` must point to a `Worker` whose kthread is the current thread.
 unsafe extern "C" fn kthread_run(data: *mut c_void) -> core::ffi::c_int {
-    // SAFETY: As the caller promises.
+    // SAFETY: By the safety requirements of this function.
     let worker = unsafe { &*data.cast::<Worker>() };
     worker.announce();
     loop {
-        // SAFETY: Setting the state of the current task is always allowed; a full barrier.
+        // SAFETY: The current task may always set its own state. This is a full barrier.
         unsafe { ffi::vnr_set_current_state(ffi::VNR_TASK_INTERRUPTIBLE as i32) };
         // SAFETY: The current task is a kthread.
         if unsafe { ffi::kthread_should_stop() } {
             break;
         }
-        // SAFETY: As the caller promises.
+        // SAFETY: By the safety requirements of this function.
         match unsafe { worker.take() } {
-            // The reference is given up each time: work that never ends must not keep the memory
-            // of a process that has died. Without the memory nothing is run.
+            // The reference on the memory is dropped each time: work that never ends must not keep
+            // the memory of a process that has died. Without the memory the items are released.
             Some(queued) => {
-                // SAFETY: A kthread, which uses an address space nowhere else.
+                // SAFETY: The current thread is a kthread that uses no address space elsewhere.
                 unsafe { worker.owner().borrow(|mm| queued.run(mm)) };
             }
-            // SAFETY: Process context with nothing held.
+            // SAFETY: This is process context with no lock held.
             None => unsafe { ffi::schedule() },
         }
     }
-    // SAFETY: As above.
+    // SAFETY: The current task may always set its own state.
     unsafe { ffi::vnr_finish_state(ffi::VNR_TASK_RUNNING as i32) };
     0
 }
 
-/// Moves the thread that runs it into the cgroups of another.
+/// A work item that moves the thread running it into the cgroups of another task.
 struct Join {
     from: ARef<Task>,
     result: Atomic<i32>,
@@ -259,7 +267,8 @@ struct Join {
 
 impl Run for Join {
     fn run(work: &Arc<Work<Self>>, _ctx: &Context<'_>) {
-        // SAFETY: Both tasks are valid, one by reference and one by being the current one.
+        // SAFETY: Both tasks are valid: we hold a reference on one, and the other is the current
+        // one.
         let result =
             unsafe { ffi::cgroup_attach_task_all(work.from.as_ptr().cast(), Task::current_raw()) };
         work.result.store(result, Relaxed);

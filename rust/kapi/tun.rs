@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets of tun and tap queues in batches, received through their ring.
+//! Receiving packets, those of tun and tap queues in batches from their ring.
 //!
 //! C headers: [`include/linux/if_tun.h`](srctree/include/linux/if_tun.h),
 //! [`include/linux/ptr_ring.h`](srctree/include/linux/ptr_ring.h)
@@ -31,10 +31,10 @@ use super::{
     vlan,
 };
 
-/// How many packets are taken from a ring at once.
+/// The number of packets that are taken from a ring at once.
 pub(crate) const RING_BATCH: usize = 64;
 
-/// Receives the packets of one socket, first come first served.
+/// Receives the packets of one socket in order.
 ///
 /// # Invariants
 ///
@@ -45,22 +45,22 @@ pub(crate) struct Receiver {
     entries: KBox<[*mut c_void; RING_BATCH]>,
     head: usize,
     tail: usize,
-    /// The packet that was last seen in the socket's own queue, if its tag is held beside it: its
-    /// length with that.
+    /// The length and the VLAN tag of the packet that was last seen in the socket's receive queue,
+    /// if its tag is stored outside the frame. The length includes the tag.
     tagged: Option<(usize, VlanTag)>,
 }
 
-// SAFETY: Ring entries may be freed and given back on any thread; the rest is `Send`.
+// SAFETY: Any thread may free ring entries or put them back; the other fields are `Send`.
 unsafe impl Send for Receiver {}
 
 impl Receiver {
-    /// Receives from `sock`.
+    /// Creates a receiver for `sock`.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(crate) fn new(sock: Arc<Socket>) -> Result<Self> {
-        // INVARIANT: Nothing taken yet.
+        // INVARIANT: No entries were taken yet.
         Ok(Self {
             sock,
             entries: KBox::new([null_mut(); RING_BATCH], GFP_KERNEL)?,
@@ -70,8 +70,8 @@ impl Receiver {
         })
     }
 
-    /// The length of the packet that is next, without any virtio header but with its VLAN tag;
-    /// `None` when there is none.
+    /// Returns the length of the next packet, without virtio-net header but with its VLAN tag, or
+    /// `None` if there is no packet.
     #[inline(always)]
     pub(crate) fn peek(&mut self) -> Option<usize> {
         if self.head == self.tail {
@@ -83,8 +83,8 @@ impl Receiver {
             self.refill(ring);
         }
         let entry = *self.entries.get(self.head..self.tail)?.first()?;
-        // SAFETY: By the invariant a ring entry that we own: an XDP frame if it says so, else a
-        // socket buffer.
+        // SAFETY: By the invariant we own this ring entry. It is an XDP frame if the flag is set,
+        // and otherwise a socket buffer.
         let len = unsafe {
             if entry.addr() & ffi::VNR_TUN_XDP_FLAG as usize != 0 {
                 ffi::vnr_tun_xdp_frame_len(entry)
@@ -96,8 +96,8 @@ impl Receiver {
         Some(len as usize)
     }
 
-    /// Receives the packet that [`Self::peek`] has seen into `segs`, behind their first `skip`
-    /// bytes, and returns its length with the socket's own header. The packet is gone, also when
+    /// Receives the packet that [`Self::peek`] has seen into `segs`, after their first `skip`
+    /// bytes, and returns its length with the socket's header. A ring entry is consumed even if
     /// this fails.
     ///
     /// # Errors
@@ -115,11 +115,11 @@ impl Receiver {
         if entry.is_null() {
             return self.receive_queued(mm, segs, skip, len);
         }
-        // SAFETY: An entry of this socket's ring that we owned and have given up.
+        // SAFETY: The entry is of this socket's ring. We owned it and have given it up.
         unsafe { self.sock.receive(segs, skip, len, entry) }
     }
 
-    /// The same out of the socket's own queue.
+    /// Implements [`Self::receive`] for the socket's receive queue.
     #[inline(never)]
     fn receive_queued(
         &mut self,
@@ -138,25 +138,25 @@ impl Receiver {
         }
     }
 
-    /// Loses the packet that [`Self::peek`] has seen.
+    /// Drops the packet that [`Self::peek`] has seen.
     pub(crate) fn discard(&mut self) {
         self.tagged = None;
         let entry = self.pop();
         if entry.is_null() {
-            // SAFETY: No entry is passed. What is left of the packet is truncated.
+            // SAFETY: No entry is passed. The packet is truncated to 0 bytes.
             let _ = unsafe { self.sock.receive(&[], 0, 0, null_mut()) };
         } else {
-            // SAFETY: An entry that we owned.
+            // SAFETY: We owned this entry and have given it up.
             unsafe { ffi::tun_ptr_free(entry) };
         }
     }
 
-    /// Gives up the ownership of the first entry; null when there is none.
+    /// Returns the first entry, whose ownership passes to the caller, or null if there is none.
     #[inline(always)]
     fn pop(&mut self) -> *mut c_void {
         match self.entries.get(self.head..self.tail) {
             Some([entry, ..]) => {
-                // INVARIANT: One entry less is ours, and `head < tail` before.
+                // INVARIANT: We own one entry less, and `head < tail` was true before.
                 self.head = self.head.wrapping_add(1);
                 *entry
             }
@@ -164,13 +164,13 @@ impl Receiver {
         }
     }
 
-    /// Takes a batch out of the ring; only when all that was taken is used up.
+    /// Takes a batch of entries from the ring. There must be no entries left.
     #[inline(never)]
     fn refill(&mut self, ring: NonNull<ffi::ptr_ring>) {
         let file = self.sock.file().as_ptr();
-        // SAFETY: The ring lives as long as the socket, which we hold. It is consumed under its
-        // consumer lock, into as many places as are said, and the queue's producer is woken under
-        // the same lock.
+        // SAFETY: The ring lives as long as the socket, on which we hold a reference. Its consumer
+        // lock is held while entries are taken, at most as many as the array has, and while the
+        // queue's producer is woken.
         let taken = unsafe {
             ffi::vnr_ptr_ring_lock(ring.as_ptr());
             let taken = ffi::vnr_ptr_ring_consume_batched(
@@ -184,14 +184,14 @@ impl Receiver {
             ffi::vnr_ptr_ring_unlock(ring.as_ptr());
             taken
         };
-        // INVARIANT: The ring gave us that many entries, at most `RING_BATCH`.
+        // INVARIANT: The ring has passed that many entries to us, at most `RING_BATCH`.
         self.head = 0;
         self.tail = usize::try_from(taken).unwrap_or(0);
     }
 }
 
 impl Drop for Receiver {
-    /// What was taken and not received goes back to where it came from.
+    /// Puts the entries that were not received back into the ring.
     fn drop(&mut self) {
         let (Some(ring), Some(left)) =
             (self.sock.ring(), self.entries.get_mut(self.head..self.tail))
@@ -199,8 +199,8 @@ impl Drop for Receiver {
             return;
         };
         if !left.is_empty() {
-            // SAFETY: The entries are ours and came from this ring, which lives as long as the
-            // socket; what finds no room is freed as an entry of such a ring is.
+            // SAFETY: We own the entries. They came from this ring, which lives as long as the
+            // socket. Those for which it has no room are freed as entries of such a ring are.
             unsafe {
                 ffi::vnr_ptr_ring_unconsume(
                     ring.as_ptr(),

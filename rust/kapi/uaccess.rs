@@ -2,9 +2,9 @@
 
 //! Access to the owner's memory.
 //!
-//! Every access is checked by the kernel: an address outside user space or a page that cannot be
-//! had is an error, never anything worse. What makes it the *owner's* memory is the token
-//! [`InMm`], without which there is no [`UserMem`].
+//! The kernel checks each access: an address outside user space or a page that is not accessible
+//! results in an error. A [`UserMem`] needs the token [`InMm`], which proves that the memory is the
+//! owner's.
 //!
 //! C header: [`include/linux/uaccess.h`](srctree/include/linux/uaccess.h)
 
@@ -15,16 +15,16 @@ use super::{
     mm::InMm, //
 };
 
-/// The owner's memory, for a thread that runs in it.
+/// The owner's memory, for a thread that runs in the owner's address space.
 ///
-/// All methods may sleep, and fail with `EFAULT` when any byte is not accessible.
+/// All methods may sleep, and fail with `EFAULT` if any byte is not accessible.
 #[derive(Clone, Copy)]
 pub(crate) struct UserMem<'a> {
     _mm: InMm<'a>,
 }
 
 impl<'a> UserMem<'a> {
-    /// The memory of the address space that `mm` stands for.
+    /// Creates access to the address space of `mm`.
     #[inline]
     pub(crate) fn new(mm: InMm<'a>) -> Self {
         Self { _mm: mm }
@@ -51,11 +51,11 @@ impl<'a> UserMem<'a> {
         }
     }
 
-    /// Fills `out` from `addr` on.
+    /// Reads bytes at `addr` into `out`.
     #[inline]
     pub(crate) fn read_bytes(&self, addr: usize, out: &mut [u8]) -> Result {
-        // SAFETY: `out` is valid for writes of its length, so there is nothing to learn from a look
-        // at the object that it is in; the address is checked.
+        // SAFETY: `out` is valid for writes of its length, so the object size check that this
+        // function omits is not needed. The user address is checked.
         match unsafe { ffi::_copy_from_user(out.as_mut_ptr().cast(), addr as *const _, out.len()) }
         {
             0 => Ok(()),
@@ -63,18 +63,18 @@ impl<'a> UserMem<'a> {
         }
     }
 
-    /// Copies `data` to `addr` on.
+    /// Writes `data` at `addr`.
     #[inline]
     pub(crate) fn write_bytes(&self, addr: usize, data: &[u8]) -> Result {
-        // SAFETY: `data` is valid for reads of its length, so there is nothing to learn from a look
-        // at the object that it is in; the address is checked.
+        // SAFETY: `data` is valid for reads of its length, so the object size check that this
+        // function omits is not needed. The user address is checked.
         match unsafe { ffi::_copy_to_user(addr as *mut _, data.as_ptr().cast(), data.len()) } {
             0 => Ok(()),
             _ => Err(EFAULT),
         }
     }
 
-    /// Fills `out` with what lies at `addr`, element by element.
+    /// Reads elements at `addr` into `out`.
     #[inline]
     pub(crate) fn read_slice<T: FromBytes + IntoBytes>(
         &self,
@@ -84,7 +84,7 @@ impl<'a> UserMem<'a> {
         self.read_bytes(addr, out.as_mut_bytes())
     }
 
-    /// Copies the elements of `data` to `addr` on.
+    /// Writes the elements of `data` at `addr`.
     #[inline]
     pub(crate) fn write_slice<T: IntoBytes + zerocopy::Immutable>(
         &self,
@@ -95,12 +95,12 @@ impl<'a> UserMem<'a> {
     }
 }
 
-/// Whether `len` bytes from `addr` on lie in user space; `access_ok`.
+/// Returns whether the `len` bytes at `addr` are in user space; `access_ok()`.
 ///
-/// Says nothing of what is mapped there.
+/// Does not check whether anything is mapped there.
 pub(crate) fn access_ok(addr: u64, len: u64) -> bool {
     match (usize::try_from(addr), usize::try_from(len)) {
-        // SAFETY: Pure arithmetic on numbers.
+        // SAFETY: Pure arithmetic on the arguments.
         (Ok(addr), Ok(len)) => unsafe { ffi::vnr_access_ok(addr, len) },
         _ => false,
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VLAN tags that a packet socket holds beside the frame.
+//! VLAN tags that a packet socket stores outside the frame.
 //!
-//! The kernel takes the tag out of a frame that it receives. What reads a tap or tun gets it back
-//! in its place; a packet socket leaves that to its reader.
+//! The kernel removes the tag from a frame that it receives. A tap or tun puts it back when the
+//! frame is read; a packet socket leaves that to its reader.
 //!
 //! C header: [`include/linux/if_vlan.h`](srctree/include/linux/if_vlan.h)
 
@@ -26,22 +26,22 @@ use super::{
     uaccess::UserMem, //
 };
 
-/// The length of a tag, in bytes.
+/// The length of a tag in bytes.
 const LEN: usize = size_of::<VlanTag>();
 
-/// Where in a frame it stands: behind the addresses, in bytes.
+/// The byte offset of the tag in a frame, after the addresses.
 const AT: usize = 12;
 
-/// Of the header that a packet socket can put before a frame, `struct virtio_net_hdr`: its least
-/// length, the flag that there is a checksum to compute, and where that begins, all in bytes.
+/// `struct virtio_net_hdr`, which a packet socket can put before a frame: its minimum length in
+/// bytes, the flag for a partial checksum, and the byte offset of `csum_start`.
 const HDR_LEN: usize = 10;
 const HDR_F_NEEDS_CSUM: u8 = 1;
 const HDR_CSUM_START: usize = 6;
 
-/// Receives a packet whose tag is `tag`, as [`Socket::receive`] does: `len` bytes in all, of which
-/// the first `hlen` are the socket's own header. The packet is gone, also when this fails.
+/// Receives a packet with the tag `tag`, as [`Socket::receive`] does: `len` bytes in total, of
+/// which the first `hlen` are the socket's header. The packet is consumed even if this fails.
 ///
-/// Should another have read that packet meanwhile, then the one behind it is given this tag.
+/// If another reader has taken the packet in the meantime, the next one gets this tag.
 ///
 /// # Errors
 ///
@@ -70,10 +70,10 @@ pub(super) fn receive(
     Ok(got.saturating_add(LEN))
 }
 
-/// The first `total` bytes of `segs` but for the tag, which is at `at`.
+/// Returns the first `total` bytes of `segs` without the tag, which is at byte offset `at`.
 fn around(segs: &[IoVec], at: usize, total: usize) -> Result<KVec<IoVec>> {
     let behind = at.saturating_add(LEN);
-    // One segment may be cut in two.
+    // One segment may have to be split.
     let mut around = KVec::with_capacity(segs.len().saturating_add(1), GFP_KERNEL)?;
     for (from, len) in [(0, at), (behind, total.checked_sub(behind).ok_or(EINVAL)?)] {
         runs(segs, from, len, EINVAL, |base, _, len| {
@@ -83,7 +83,7 @@ fn around(segs: &[IoVec], at: usize, total: usize) -> Result<KVec<IoVec>> {
     Ok(around)
 }
 
-/// A packet socket says where the checksum begins in a frame without the tag.
+/// Corrects `csum_start`, which a packet socket reports for the frame without the tag.
 fn move_checksum(user: &UserMem<'_>, segs: &[IoVec], hdr: usize) -> Result {
     let mut flags = [0];
     read(user, segs, hdr, &mut flags)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work that is queued when a file becomes ready.
+//! Queueing work when a file becomes ready.
 //!
 //! C headers: [`include/linux/poll.h`](srctree/include/linux/poll.h),
 //! [`include/linux/wait.h`](srctree/include/linux/wait.h)
@@ -35,12 +35,12 @@ use super::{
     worker::Worker, //
 };
 
-/// What to wait for.
+/// The event to wait for.
 #[derive(Clone, Copy)]
 pub(crate) enum Interest {
-    /// Something to read: `EPOLLIN`.
+    /// The file becomes readable: `EPOLLIN`.
     Readable,
-    /// Room to write: `EPOLLOUT`.
+    /// The file becomes writable: `EPOLLOUT`.
     Writable,
 }
 
@@ -53,30 +53,34 @@ impl Interest {
     }
 }
 
-/// Whether a file is ready for what is awaited.
+/// The state of a file with regard to an event.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
-    /// It is.
+    /// The file is ready.
     Yes,
-    /// It is not; the work is queued when it is.
+    /// The file is not ready. The work is queued when it becomes ready.
     No,
 }
 
-/// A file whose first wait queue lives as long as the file does. That is not so of every file:
-/// some free theirs earlier, and say so with `POLLFREE`, which nobody here would hear.
+/// A file whose first wait queue lives as long as the file.
+///
+/// Some other files free their wait queue earlier and announce it with `POLLFREE`, which
+/// [`FilePoll`] does not handle.
 ///
 /// # Invariants
 ///
-/// As said.
+/// The file's first wait queue lives as long as the file.
 #[derive(Clone)]
 pub(crate) struct Pollable(ARef<File>);
 
 impl Pollable {
+    /// Creates a [`Pollable`].
+    ///
     /// # Safety
     ///
-    /// The invariant holds for the file.
+    /// The file's first wait queue must live as long as the file.
     pub(super) unsafe fn new(file: ARef<File>) -> Self {
-        // INVARIANT: As the caller promises.
+        // INVARIANT: By the safety requirements of this function.
         Self(file)
     }
 }
@@ -89,14 +93,13 @@ impl Deref for Pollable {
     }
 }
 
-/// Fails where file descriptors mean nothing, for the current task has no table of them: a vhost
-/// task, or one that is exiting.
-///
+/// Checks that the current task has a table of file descriptors. A vhost task and an exiting task
+/// have none.
 /// # Errors
 ///
-/// `EBADF`.
+/// `EBADF` when it has none.
 pub(super) fn check_files() -> Result {
-    // SAFETY: The current task is valid, and nobody else changes this field of it.
+    // SAFETY: The current task is valid, and no other task changes this field of it.
     let files = unsafe { (*Task::current_raw()).files };
     if files.is_null() {
         return Err(EBADF);
@@ -104,7 +107,7 @@ pub(super) fn check_files() -> Result {
     Ok(())
 }
 
-/// What the wake-up function needs, reachable from the wait queue's entry.
+/// A wait queue entry and what its wake-up function needs.
 #[repr(C)]
 struct Hook<T> {
     entry: ffi::wait_queue_entry,
@@ -113,11 +116,11 @@ struct Hook<T> {
     work: Arc<Work<T>>,
 }
 
-/// Waits on one file on behalf of one work item. Stopped on drop.
+/// Waits for an event of one file, and queues one work item when it occurs. Stops waiting on drop.
 ///
 /// # Invariants
 ///
-/// - `hook` is initialised, and `hook.entry` has [`wake`] of this `T` as its function.
+/// - `hook` is initialised, and the function of `hook.entry` is [`wake`] for this `T`.
 /// - `head` is null, or the wait queue of `file` that `hook.entry` is on.
 #[pin_data(PinnedDrop)]
 pub(crate) struct FilePoll<T: Run> {
@@ -127,14 +130,14 @@ pub(crate) struct FilePoll<T: Run> {
     file: Pollable,
 }
 
-// SAFETY: The entry may be taken off its queue by any thread, and `head` is only a place.
+// SAFETY: Any thread may remove the entry from its wait queue, and `head` is only an address.
 unsafe impl<T: Run> Send for FilePoll<T> {}
 
-/// What [`FilePoll::start`] hands to the file's poll function.
+/// The poll table that [`FilePoll::arm`] passes to the file's `poll` operation.
 ///
 /// # Invariants
 ///
-/// `entry` is on no queue as long as `head` is null.
+/// `entry` is valid, and on no wait queue as long as `head` is null.
 #[repr(C)]
 struct Table {
     table: ffi::poll_table_struct,
@@ -143,7 +146,8 @@ struct Table {
 }
 
 impl<T: Run> FilePoll<T> {
-    /// Prepares to queue `work` to `worker` when `file` is ready. Nothing is waited for yet.
+    /// Creates a value that can queue `work` to `worker` when `file` is ready. It is not waiting
+    /// yet.
     ///
     /// # Errors
     ///
@@ -161,7 +165,7 @@ impl<T: Run> FilePoll<T> {
             work,
         };
         let poll = KBox::pin_init(
-            // INVARIANT: On no queue; the entry is completed below, before anybody sees it.
+            // INVARIANT: On no wait queue. The entry is completed below, before the value is used.
             pin_init!(Self {
                 hook: Opaque::new(hook),
                 head: null_mut(),
@@ -169,30 +173,30 @@ impl<T: Run> FilePoll<T> {
             }),
             GFP_KERNEL,
         )?;
-        // SAFETY: The hook is initialised and pinned, and on no queue.
+        // SAFETY: The hook is initialised and pinned, and its entry is on no wait queue.
         unsafe {
             ffi::vnr_init_waitqueue_func_entry(&raw mut (*poll.hook.get()).entry, Some(wake::<T>));
         }
         Ok(poll)
     }
 
-    /// The file that is waited on.
+    /// Returns the file whose event is waited for.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Whether what is awaited is something to read.
+    /// Returns whether it waits for the file to become readable.
     pub(crate) fn is_for_reading(&self) -> bool {
-        // SAFETY: Initialised by the invariant; this field never changes.
+        // SAFETY: The hook is initialised by the invariant, and this field never changes.
         unsafe { (*self.hook.get()).mask == Interest::Readable.mask() }
     }
 
-    /// Starts waiting. If the file is ready now the work is queued at once, whatever else the file
-    /// reports. Sleeps.
+    /// Starts waiting. If the file is ready now, queues the work at once, even if the file also
+    /// reports an error. May sleep.
     ///
     /// # Errors
     ///
-    /// As [`Self::arm`].
+    /// As for [`Self::arm`].
     pub(crate) fn start(mut self: Pin<&mut Self>) -> Result {
         if self.as_mut().arm()? == Ready::Yes {
             self.queue();
@@ -200,16 +204,17 @@ impl<T: Run> FilePoll<T> {
         Ok(())
     }
 
-    /// Starts waiting, and tells whether the file is ready now, whatever else it reports: nothing is
-    /// queued for that. It is not asked, and is not ready, while it is being waited on. Sleeps.
+    /// Starts waiting, and returns whether the file is ready now, even if it also reports an error.
+    /// The work is not queued in this case. If this value is waiting already, the file is not
+    /// polled, and the result is [`Ready::No`]. May sleep.
     ///
     /// # Errors
     ///
-    /// `EINVAL` when the file reports an error and is not ready. It is waited on all the same, for
-    /// it may become ready later, unless it has no wait queue now: nothing can be relied on to
-    /// queue the work then.
+    /// `EINVAL` when the file reports an error and is not ready. The value is waiting nevertheless,
+    /// because the file may become ready later. But if the file has no wait queue now, no event
+    /// will queue the work.
     pub(crate) fn arm(self: Pin<&mut Self>) -> Result<Ready> {
-        // SAFETY: Nothing is moved.
+        // SAFETY: Nothing is moved out of `self`.
         let this = unsafe { self.get_unchecked_mut() };
         if !this.head.is_null() {
             return Ok(Ready::No);
@@ -219,16 +224,16 @@ impl<T: Run> FilePoll<T> {
                 _qproc: Some(enqueue),
                 _key: !0,
             },
-            // SAFETY: Only the place is computed.
+            // SAFETY: Only the address of the field is computed.
             entry: unsafe { &raw mut (*this.hook.get()).entry },
             head: null_mut(),
         };
-        // SAFETY: The file is valid, and `table` is what `enqueue` expects, with an entry that is
-        // on no queue by the invariant.
+        // SAFETY: The file is valid, and `table` is what `enqueue` requires. Its entry is valid
+        // and, as `head` is null, on no wait queue by the invariant.
         let mask = unsafe { ffi::vnr_vfs_poll(this.file.as_ptr().cast(), (&raw mut table).cast()) };
-        // INVARIANT: `enqueue` put the entry on this queue, which belongs to the file.
+        // INVARIANT: Null, or the file's wait queue to which `enqueue` has added the entry.
         this.head = table.head;
-        // SAFETY: Initialised by the invariant; this field never changes.
+        // SAFETY: The hook is initialised by the invariant, and this field never changes.
         let want = unsafe { (*this.hook.get()).mask };
         if mask & want != 0 {
             Ok(Ready::Yes)
@@ -239,27 +244,27 @@ impl<T: Run> FilePoll<T> {
         }
     }
 
-    /// Queues the work.
+    /// Queues the work now.
     pub(crate) fn queue(&self) {
         let hook = self.hook.get();
-        // SAFETY: Initialised by the invariant; these fields never change.
+        // SAFETY: The hook is initialised by the invariant, and these fields never change.
         let (worker, work) = unsafe { (&(*hook).worker, &(*hook).work) };
         worker.queue(work);
     }
 
-    /// Stops waiting. The wake-up function does not run any more when this returns; what it has
-    /// queued may still run.
+    /// Stops waiting. When this returns, the wake-up function is not running and will not be
+    /// called. Work that it has queued may still run.
     pub(crate) fn stop(self: Pin<&mut Self>) {
-        // SAFETY: Nothing is moved.
+        // SAFETY: Nothing is moved out of `self`.
         unsafe { self.get_unchecked_mut() }.unhook();
     }
 
     fn unhook(&mut self) {
         if !self.head.is_null() {
-            // SAFETY: By the invariants the entry is on this queue, which lives as long as the
-            // file does, by that of `Pollable`.
+            // SAFETY: By the invariant the entry is on this wait queue of `file`, which by the
+            // invariant of `Pollable` lives as long as the file.
             unsafe { ffi::remove_wait_queue(self.head, &raw mut (*self.hook.get()).entry) };
-            // INVARIANT: On no queue.
+            // INVARIANT: The entry is on no wait queue.
             self.head = null_mut();
         }
     }
@@ -271,16 +276,17 @@ impl<T: Run> PinnedDrop for FilePoll<T> {
         // SAFETY: Nothing is moved out of `self`.
         let this = unsafe { self.get_unchecked_mut() };
         this.unhook();
-        // SAFETY: Initialised by the invariant, on no queue, and not used again.
+        // SAFETY: The hook is initialised by the invariant, on no wait queue, and not used again.
         unsafe { core::ptr::drop_in_place(this.hook.get()) };
     }
 }
 
-/// Called by the file's poll function for each of its wait queues; only the first is used.
+/// Called by the file's `poll` operation for each of its wait queues. Only the first one is used.
 ///
 /// # Safety
 ///
-/// `pt` is the first field of a [`Table`]; `head` lives as long as the file that is polled.
+/// `pt` must be the first field of a [`Table`]. `head` must live as long as the file that is
+/// polled.
 unsafe extern "C" fn enqueue(
     _file: *mut ffi::file,
     head: *mut ffi::wait_queue_head_t,
@@ -289,30 +295,31 @@ unsafe extern "C" fn enqueue(
     // SAFETY: CAST: `Table` is `repr(C)` with the poll table first.
     let table = unsafe { &mut *pt.cast::<Table>() };
     if table.head.is_null() && !head.is_null() {
-        // SAFETY: By the invariant the entry is valid and on no queue.
+        // SAFETY: By the invariant the entry is valid and on no wait queue.
         unsafe { ffi::add_wait_queue(head, table.entry) };
         table.head = head;
     }
 }
 
-/// The wake-up function: queues the work. Called with the queue's lock held, interrupts off.
+/// The wake-up function: queues the work. Called with the wait queue's lock held and interrupts
+/// disabled.
 ///
 /// # Safety
 ///
-/// `entry` is part of a [`Hook`] of this `T` that stays valid for the call.
+/// `entry` must be a field of a [`Hook`] for this `T` that stays valid during the call.
 unsafe extern "C" fn wake<T: Run>(
     entry: *mut ffi::wait_queue_entry_t,
     _mode: c_uint,
     _flags: c_int,
     key: *mut c_void,
 ) -> c_int {
-    // SAFETY: The entry is a field of a `Hook`, which is valid as long as the entry is on a queue;
-    // taking it off waits for the queue's lock, which is held here.
+    // SAFETY: The entry is a field of a `Hook`, which is valid as long as the entry is on a wait
+    // queue: removing the entry takes the queue's lock, which is held here.
     let hook = unsafe { entry.byte_sub(offset_of!(Hook<T>, entry)) }.cast::<Hook<T>>();
-    // SAFETY: As above; these fields never change. The entry itself, which its neighbours on the
-    // queue write to, is not borrowed.
+    // SAFETY: As above; these fields never change. There is no reference to the entry itself, which
+    // is written to when its neighbours in the wait queue change.
     let (want, worker, work) = unsafe { ((*hook).mask, &(*hook).worker, &(*hook).work) };
-    // SAFETY: Only looks at the key.
+    // SAFETY: Only the value of the key is used.
     if unsafe { ffi::vnr_key_to_poll(key) } & want != 0 {
         worker.queue(work);
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is queued to a worker, and the evidence that it is being run.
+//! Work items, and the proof that one is being run.
 //!
-//! A work function cannot be called by hand: it wants a [`Context`], and only a worker that runs
-//! an item has one.
+//! A work function cannot be called directly: it needs a [`Context`], which only a worker has, and
+//! only while it runs an item.
 
 use core::{
     marker::PhantomData,
@@ -31,20 +31,20 @@ use super::{
     mm::InMm,
 };
 
-/// The class of what workers run.
+/// The class of the list nodes that are queued to workers.
 pub(super) enum Items {}
 
 impl Class for Items {
     type Context<'a> = Context<'a>;
 }
 
-/// A node of what is queued to a worker.
+/// A list node that can be queued to a worker.
 pub(super) type Link = link::Link<Items>;
 
-/// What is queued to a worker.
+/// The list of nodes that are queued to a worker.
 pub(super) type Links = link::Links<Items>;
 
-/// The evidence that a work item is being run, by whom, and in whose address space.
+/// The proof that the current thread is running a work item, with its domain and address space.
 pub(crate) struct Context<'a> {
     links: &'a Links,
     domain: DomainId,
@@ -53,10 +53,12 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// Creates the proof.
+    ///
     /// # Safety
     ///
-    /// The current thread is that of a worker of `domain`, reads `links` again before it sleeps
-    /// or ends, and uses the result for the items that it has taken and nothing else.
+    /// The current thread must be that of a worker of `domain`. It must read `links` again before
+    /// it sleeps or ends, and must use the result only for the items that it has taken.
     pub(super) unsafe fn new(links: &'a Links, domain: DomainId, mm: InMm<'a>) -> Self {
         Self {
             links,
@@ -66,27 +68,27 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The owner's address space, in which the item runs.
+    /// Returns the proof that the item runs in the owner's address space.
     pub(crate) fn mm(&self) -> &InMm<'a> {
         &self.mm
     }
 
-    /// Queues `work` behind everything that waits already.
+    /// Queues `work` after everything that is queued already.
     pub(crate) fn requeue<T: Run>(&self, work: &Arc<Work<T>>) {
-        // Who would have to be woken is this thread.
+        // The thread to wake would be this one.
         let _ = Work::push(work, self.links);
     }
 
-    /// Whose flush waits for the item that holds this.
+    /// Returns the domain whose flush waits for the item that is being run.
     pub(super) fn domain(&self) -> DomainId {
         self.domain
     }
 }
 
-/// What a work item does.
+/// The function of a work item.
 pub(crate) trait Run: Send + Sync + Sized + 'static {
-    /// Called by the worker, never twice at the same time for one worker's items, in process
-    /// context, with nothing held. Queueing the item again meanwhile makes it run again.
+    /// Runs the item. Called by a worker in process context with no lock held. The items of one
+    /// worker do not run concurrently. An item that is queued while it runs will run again.
     fn run(work: &Arc<Work<Self>>, ctx: &Context<'_>);
 }
 
@@ -94,7 +96,8 @@ pub(crate) trait Run: Send + Sync + Sized + 'static {
 ///
 /// # Invariants
 ///
-/// While `queued` is true a worker's list owns one reference to the [`Arc`] this lives in.
+/// While `queued` is true, one reference to the [`Arc`] that contains this value is owned by the
+/// [`Work::push`] that is adding it, by a worker's list, or by the one who took it from the list.
 #[repr(C)]
 #[pin_data]
 pub(crate) struct Work<T> {
@@ -104,18 +107,18 @@ pub(crate) struct Work<T> {
     item: T,
 }
 
-// SAFETY: `link` is only touched by whoever owns the node, see `Link`; the rest follows `T`.
+// SAFETY: `link` is only accessed by the owner of the node, see `Link`; the rest depends on `T`.
 unsafe impl<T: Send + Sync> Send for Work<T> {}
 // SAFETY: As above.
 unsafe impl<T: Send + Sync> Sync for Work<T> {}
 
 impl<T: Run> Work<T> {
-    /// Makes the object around `item`.
+    /// Creates a work item that contains `item`.
     pub(crate) fn new<E: Into<Error>>(item: impl PinInit<T, E>) -> impl PinInit<Self, Error>
     where
         Error: From<E>,
     {
-        // INVARIANT: In no list.
+        // INVARIANT: `queued` is false.
         try_pin_init!(Self {
             link: Link::new(Self::consume),
             queued: Atomic::new(false),
@@ -123,44 +126,45 @@ impl<T: Run> Work<T> {
         }? Error)
     }
 
-    /// Queues `work` to `links`, unless it is queued already or the list is closed; true when it
-    /// has been, and who reads the list must know.
+    /// Queues `work` to `links`, unless it is queued already or the list is closed. Returns true if
+    /// it was added to the list; the caller must then wake the thread that reads the list.
     ///
-    /// Any context, also with interrupts off.
+    /// May be called in any context, also with interrupts disabled.
     pub(super) fn push(work: &Arc<Self>, links: &Links) -> bool {
-        // Full barrier: pairs with the one in `consume`.
+        // Full barrier; pairs with the one in `consume`.
         if work.queued.xchg(true, Full) {
             return false;
         }
         let raw = Arc::into_raw(work.clone());
-        // CAST: `Work<T>` is `repr(C)` with the link first. The pointer is the one that can be
-        // turned back into the reference.
+        // CAST: `Work<T>` is `repr(C)` with the link first. The pointer comes from `Arc::into_raw`,
+        // so `consume` can turn it back into the reference.
         let Some(link) = NonNull::new(raw.cast_mut().cast::<Link>()) else {
             return false;
         };
         // SAFETY: `queued` was false, so nobody else owns the node, and the reference above keeps
-        // it valid until `consume` takes it over.
+        // it valid until `consume` takes the reference over.
         // INVARIANT: The list owns the reference in `raw`.
         let pushed = unsafe { links.push(link) };
         if !pushed {
             let _ = work.queued.xchg(false, Full);
-            // SAFETY: The push failed, so the reference made above is still ours.
+            // SAFETY: The push has failed, so we still own the reference in `raw`.
             drop(unsafe { Arc::from_raw(raw) });
         }
         pushed
     }
 
-    /// Runs or gives back a queued item.
+    /// Runs a queued item, or only releases it if there is no context.
     ///
     /// # Safety
     ///
-    /// `link` is the first field of a `Work<T>` that came out of a list, which gave it up.
+    /// `link` must be the first field of a `Work<T>` that was taken from a list and is owned by the
+    /// caller.
     unsafe fn consume(link: NonNull<Link>, ctx: Option<&Context<'_>>) {
-        // SAFETY: CAST: `Work<T>` is `repr(C)` with the link first. By the invariant the list
-        // owned a reference, made by `Arc::into_raw` in `push`, that is now ours.
+        // SAFETY: CAST: `Work<T>` is `repr(C)` with the link first. By the invariant the node comes
+        // with the reference that `push` has made with `Arc::into_raw`, which is ours now.
         let work = unsafe { Arc::from_raw(link.as_ptr().cast::<Self>().cast_const()) };
-        // Full barrier: what the item reads from here on is at least as new as what a producer
-        // wrote before it found the item still queued.
+        // Full barrier; pairs with the one in `push`. The item sees what a producer has written
+        // before it found the item still queued.
         let _ = work.queued.xchg(false, Full);
         if let Some(ctx) = ctx {
             T::run(&work, ctx);

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work, run one item after the other by a thread in the owner's address space.
+//! Running work items one after the other on a thread in the owner's address space.
 //!
-//! [`Work`] is what is queued: a counted object that holds the list node. [`Worker`] is the
-//! list and the way to wake who reads it; any number of holders may queue to it, also after its
-//! thread is gone, when queueing does nothing. The thread itself is [`super::thread::Thread`].
+//! [`Work`] is a reference-counted object with a list node. [`Worker`] has the list, and wakes the
+//! thread that reads it. There may be any number of references to a worker, and it may outlive its
+//! thread; queueing has no effect then. The thread itself is [`super::thread::Thread`].
 //!
 //! # Waking
 //!
-//! A producer pushes (full barrier) and then looks for the thread; the thread first makes itself
-//! known and its state "about to sleep" (full barrier) and then looks at the list. So either the
-//! producer wakes it or the thread sees the item.
+//! A producer pushes a node (full barrier) and then reads which thread to wake. The thread
+//! publishes itself and sets its state to sleeping (full barrier), and then reads the list. So
+//! either the producer wakes the thread, or the thread sees the node.
 
 use core::{
     marker::PhantomData,
@@ -55,15 +55,15 @@ use super::{
     },
 };
 
-/// The workers that are flushed together.
+/// A set of workers that are flushed together.
 pub(crate) type Domain = domain::Domain<Worker>;
 
-/// Where work is queued.
+/// A list of queued work, and the thread that runs it.
 ///
 /// # Invariants
 ///
 /// - `task` is null or a task on which this object holds a reference.
-/// - From before its thread can run an item until that has run its last, the worker is in its
+/// - From before its thread can run an item until it has run the last one, the worker is in its
 ///   domain, and `exited` is not completed.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Worker {
@@ -76,14 +76,14 @@ pub(crate) struct Worker {
     coverage: Coverage,
 }
 
-// SAFETY: The list and the task pointer are atomics over things that may be used from any thread
-// (a task reference may be dropped anywhere); the rest is `Send`.
+// SAFETY: The list and the task pointer are atomics whose targets may be used from any thread, and
+// a task reference may be dropped on any thread. The other fields are `Send`.
 unsafe impl Send for Worker {}
 // SAFETY: As above; all methods take `&self` and synchronise through the atomics.
 unsafe impl Sync for Worker {}
 
 impl Worker {
-    /// A worker without a thread yet, on the owner's.
+    /// Creates a worker without a thread, whose items are to run in the owner's address space.
     pub(super) fn new(owner: Owner, domain: Arc<Domain>) -> impl PinInit<Self> {
         // INVARIANT: `task` is null.
         pin_init!(Self {
@@ -96,9 +96,9 @@ impl Worker {
         })
     }
 
-    /// Queues `work` unless it is queued already.
+    /// Queues `work` unless it is queued already. Has no effect if the thread has ended.
     ///
-    /// Any context, also with interrupts off. Nothing happens when the worker is gone.
+    /// May be called in any context, also with interrupts disabled.
     pub(crate) fn queue<T: Run>(&self, work: &Arc<Work<T>>) {
         if Work::push(work, &self.links) {
             self.wake();
@@ -108,48 +108,51 @@ impl Worker {
     fn wake(&self) {
         let task = self.task.load(Acquire);
         if !task.is_null() {
-            // SAFETY: By the invariant we hold a reference on the task; waking one that has
-            // exited does nothing.
+            // SAFETY: By the invariant we hold a reference on the task. Waking a task that has
+            // exited has no effect.
             unsafe { ffi::wake_up_process(task) };
         }
     }
 
-    /// Makes the calling thread the one that is woken. First thing on the worker's thread.
+    /// Makes the current thread the one to wake. Must be called first on the worker's thread.
     pub(super) fn announce(&self) {
         if !self.task.load(Relaxed).is_null() {
             return;
         }
-        // SAFETY: The current task is valid, and so a reference may be taken.
+        // SAFETY: The current task is valid, so a reference may be taken on it.
         let task = unsafe { ffi::vnr_get_task_struct(kernel::task::Task::current_raw()) };
-        // INVARIANT: The reference taken above. Full barrier, see the module's documentation.
+        // INVARIANT: The reference was taken above. Full barrier; see the module documentation.
         let old = self.task.xchg(task, Full);
-        // SAFETY: Taken out of `task`.
+        // SAFETY: The pointer was taken out of the field `task`.
         unsafe { Self::put(old) };
     }
 
+    /// Drops a reference on a task.
+    ///
     /// # Safety
     ///
-    /// `task` was taken out of the field of that name, with its reference.
+    /// The pointer must have been taken out of the field `task`, together with its reference.
     unsafe fn put(task: *mut ffi::task_struct) {
         if !task.is_null() {
-            // SAFETY: As the caller promises.
+            // SAFETY: By the safety requirements of this function the reference is ours.
             unsafe { ffi::vnr_put_task_struct(task) };
         }
     }
 
-    /// Takes what is queued; `None` when there is nothing. The thread's state is running then.
+    /// Takes all queued items and sets the thread's state to running, or returns `None` if there
+    /// are none.
     ///
     /// # Safety
     ///
-    /// The current thread is this worker's.
+    /// The current thread must be this worker's.
     pub(super) unsafe fn take(&self) -> Option<Queued<'_>> {
         let chain = self.links.take();
         if chain.is_empty() {
             return None;
         }
-        // SAFETY: Setting the state of the current task to running is always allowed.
+        // SAFETY: The current task may always set its state to running.
         unsafe { ffi::vnr_finish_state(ffi::VNR_TASK_RUNNING as i32) };
-        // INVARIANT: As the caller promises.
+        // INVARIANT: By the safety requirements of this function.
         Some(Queued {
             worker: self,
             chain,
@@ -157,13 +160,13 @@ impl Worker {
         })
     }
 
-    /// Takes what is left, and refuses further work.
+    /// Takes all items that are left, and closes the list to new ones.
     ///
     /// # Safety
     ///
-    /// As [`Worker::take`].
+    /// As for [`Worker::take`].
     pub(super) unsafe fn take_last(&self) -> Queued<'_> {
-        // INVARIANT: As the caller promises.
+        // INVARIANT: By the safety requirements of this function.
         Queued {
             worker: self,
             chain: self.links.close(),
@@ -171,34 +174,34 @@ impl Worker {
         }
     }
 
-    /// Refuses further work, gives back what is left, and releases who waits for the worker.
+    /// Closes the list to new items, releases those that are left, and completes `exited`.
     ///
     /// # Safety
     ///
-    /// The worker's thread runs no item any more, or never came to be.
+    /// The worker's thread must have run its last item, or must never have been started.
     pub(super) unsafe fn discard(&self) {
         drop(self.links.close());
         self.exited.complete_all();
     }
 
-    /// Whose memory the items may touch.
+    /// Returns the owner, in whose address space the items run.
     pub(super) fn owner(&self) -> &Owner {
         &self.owner
     }
 
-    /// Whose flush waits for this worker.
+    /// Returns the domain whose flush waits for this worker.
     pub(super) fn domain(&self) -> &Arc<Domain> {
         &self.domain
     }
 }
 
 impl Flush for Worker {
-    /// Not from a work item of this worker, which would wait for itself.
+    /// Must not be called from a work item of this worker, which would wait for itself.
     fn flush(&self) {
         pin_init::stack_pin_init!(let marker = Marker::new());
         let link = NonNull::from(&*marker).cast::<Link>();
-        // SAFETY: The marker is ours and stays valid: we do not return before it is consumed,
-        // which is what completes it.
+        // SAFETY: The marker is ours and stays valid until it is consumed: we wait for its
+        // completion, which only `consume` signals.
         if unsafe { self.links.push(link) } {
             self.wake();
             marker.done.wait_for_completion();
@@ -212,12 +215,13 @@ impl Flush for Worker {
 impl PinnedDrop for Worker {
     fn drop(self: Pin<&mut Self>) {
         drop(self.links.close());
-        // SAFETY: Taken out of `task`.
+        // SAFETY: The pointer was taken out of the field `task`.
         unsafe { Self::put(self.task.xchg(core::ptr::null_mut(), Full)) };
     }
 }
 
-/// What a worker's thread has taken. What is not run is given back, in its order, on drop.
+/// The items that a worker's thread has taken. Those that are not run are released in order on
+/// drop.
 ///
 /// # Invariants
 ///
@@ -229,21 +233,21 @@ pub(super) struct Queued<'a> {
 }
 
 impl Queued<'_> {
-    /// Runs it, in the owner's address space.
+    /// Runs the items in the owner's address space.
     pub(super) fn run(mut self, mm: InMm<'_>) {
         let worker = self.worker;
-        // SAFETY: By the invariant this is the worker's thread, which takes what is queued meanwhile
-        // once it has run these.
+        // SAFETY: By the invariant this is the worker's thread. It reads the list again after it
+        // has run these items.
         let ctx = unsafe { Context::new(&worker.links, worker.domain.id(), mm) };
         let mut one = || self.chain.consume_one(Some(&ctx));
         while worker.coverage.collect(&mut one) {
-            // SAFETY: Process context with nothing held, as `Run::run` left it.
+            // SAFETY: This is process context, and `Run::run` has left no lock held.
             unsafe { ffi::vnr_cond_resched() };
         }
     }
 }
 
-/// What a flush queues: it is consumed after everything queued before.
+/// The node that a flush queues. It is consumed after everything that was queued before.
 #[repr(C)]
 #[pin_data]
 struct Marker {
@@ -260,11 +264,13 @@ impl Marker {
         })
     }
 
+    /// Completes the marker.
+    ///
     /// # Safety
     ///
-    /// `link` is the first field of a `Marker` whose maker waits for it.
+    /// `link` must be the first field of a `Marker` that is valid until it is completed.
     unsafe fn consume(link: NonNull<Link>, _ctx: Option<&Context<'_>>) {
-        // SAFETY: CAST: `Marker` is `repr(C)` with the link first, and valid until completed.
+        // SAFETY: CAST: `Marker` is `repr(C)` with the link first, and valid until it is completed.
         unsafe { link.cast::<Self>().as_ref() }.done.complete_all();
     }
 }
