@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Everything that the Rust side calls in C: the kernel's headers, from which
- * bindgen takes exported functions and layouts, and the shims for what is
- * inline or a macro there. The shims include this file and bindgen reads it,
- * so a prototype stands once.
+ * The C functions that the Rust code calls: exported ones and their types from
+ * the kernel's headers, and shims for inline functions and macros. The shims
+ * include this file and bindgen reads it, so each prototype is declared once.
  *
- * A shim is one call and has no logic.
+ * A shim consists of one call and has no logic.
  */
 #ifndef _VHOST_NET_RS_H
 #define _VHOST_NET_RS_H
@@ -38,16 +37,16 @@
 #include <net/sock.h>
 #include <net/xdp.h>
 
-/* Sizes that only the C compiler knows. */
+/* Constants that bindgen cannot evaluate as macros. */
 enum {
 	VNR_SHARED_INFO_SIZE = SKB_DATA_ALIGN(sizeof(struct skb_shared_info)),
-	/* NET_SKB_PAD is no constant to the compiler, but this is what it is. */
+	/* The value of NET_SKB_PAD, which is not a constant expression. */
 	VNR_RX_PAD = NET_IP_ALIGN + MAX(32, L1_CACHE_BYTES),
 	VNR_XDP_HEADROOM = XDP_PACKET_HEADROOM,
 	VNR_CACHE_BYTES = SMP_CACHE_BYTES,
 	VNR_PAGE_SIZE = PAGE_SIZE,
 	VNR_MAX_SKB_FRAGS = MAX_SKB_FRAGS,
-	/* Rather none than one that has to be made. */
+	/* Fail rather than reclaim memory, or use reserves, for a page. */
 	VNR_GFP_PACKETS = (__force u32)((GFP_KERNEL & ~__GFP_DIRECT_RECLAIM) |
 					__GFP_COMP | __GFP_NOWARN |
 					__GFP_NORETRY | __GFP_NOMEMALLOC),

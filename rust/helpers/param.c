@@ -4,12 +4,15 @@
 
 #include "vhost_net_rs.h"
 
-/* The module! macro has no string parameters, and none that sysfs shows. */
+/* The module! macro supports neither string parameters nor sysfs. */
 char vnr_node[VNR_NODE_LEN] = "vhost-net";
 module_param_string(node, vnr_node, sizeof(vnr_node), 0444);
 MODULE_PARM_DESC(node, "Name of the device node under /dev (default: vhost-net)");
 
-/* As many as the parameter's type holds, since clients ask another module's. */
+/*
+ * The default is the maximum, since clients read the parameter of the C module
+ * vhost, whose value may be larger than a default chosen here.
+ */
 ushort vnr_max_mem_regions = USHRT_MAX;
 module_param_named(max_mem_regions, vnr_max_mem_regions, ushort, 0444);
 MODULE_PARM_DESC(max_mem_regions,
