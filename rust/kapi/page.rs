@@ -139,6 +139,8 @@ impl Page {
         if len > self.len {
             return Err(EFAULT);
         }
+        // The bytes are for others, which take references on the page: no pieces of it until then.
+        self.used = self.len;
         // SAFETY: Just started anew: by the invariant nobody else uses any of its `self.len` bytes.
         unsafe { copy_user(self.start, mm, segs, skip, len) }?;
         Ok(true)
