@@ -1,31 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# The user's entry; kbuild reads Kbuild instead.
+# The user's entry. kbuild reads Kbuild, not this file.
 #
-#   make run      a guest talks through our /dev/vhost-net, and what came of it
-#   make test     everything that is tested
-#   make help     the rest
+#   make run      boot a guest that uses our /dev/vhost-net, print a summary
+#   make test     run all tests
+#   make help     list all targets
 
-# The kernel to build for and to boot: any flavour of Debian's backports.
+# The kernel to build for and to boot: any flavour of a kernel in Debian's backports.
 KERNEL ?= 7.3.4+deb13-cloud-amd64
 export KERNEL
 
 .PHONY: run test test-debug test-kcsan shell lint bench bench-quick bench-clients modules install doc setup clean help
 
 help:
-	@echo 'make run          set up, build, boot, and let a guest use the module'
-	@echo 'make test         all tests; the last line counts'
-	@echo 'make test-debug   the tests and more on a kernel that looks for mistakes'
-	@echo 'make test-kcsan   some of them on a kernel that looks for data races'
-	@echo 'make shell        a shell in the machine, with the module loaded'
-	@echo 'make lint         formatting, warnings, layers, style'
-	@echo 'make bench        what a packet costs beside the C module, and the page that says so'
-	@echo 'make bench-quick  what a packet costs, in two minutes'
-	@echo 'make bench-clients  guests, DPDK, and the memory of devices, side by side'
-	@echo 'make modules      the module, for KERNEL= or for the tree at KDIR='
-	@echo 'make install      the module into the running kernel, built with KDIR='
-	@echo 'make doc          Documentation as HTML'
-	@echo 'make clean        removes what was built, and keeps what was downloaded'
+	@echo 'make run          set up, build, and boot a guest that uses the module'
+	@echo 'make test         run all tests; the last line has the counts'
+	@echo 'make test-debug   run the tests and more on a debug kernel'
+	@echo 'make test-kcsan   run some of the tests on a KCSAN kernel'
+	@echo 'make shell        start a shell in the test machine, with the module loaded'
+	@echo 'make lint         check formatting, warnings, layers, style'
+	@echo 'make bench        measure instructions per packet against C, update the page'
+	@echo 'make bench-quick  measure instructions per packet, in two minutes'
+	@echo 'make bench-clients  measure devices and their clients against C'
+	@echo 'make modules      build the module for KERNEL=, or for the build tree KDIR='
+	@echo 'make install      build the module with KDIR= and install it'
+	@echo 'make doc          build Documentation as HTML'
+	@echo 'make clean        remove what was built, keep what was downloaded'
 	@echo
 	@echo 'KERNEL=$(KERNEL)'
 
