@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# How the test machine is run, and what its log may not say.
+# How the test machine is started, and which lines of its kernel log are reports.
 # shellcheck disable=SC2154 # from common.sh
 
-# accelerator: kvm or tcg. Hardware virtualisation is used where it
-# can run a stock kernel, which only trying shows: the device file proves nothing.
-# The answer is kept until the host is booted anew.
+# accelerator: prints kvm or tcg. Hardware virtualisation is used if it can run a stock
+# kernel. Only a trial shows that: the existence of /dev/kvm does not. The result is kept
+# until the host boots again.
 accelerator() {
 	local known
 	known=$VNR_CACHE/accelerator-$(cat /proc/sys/kernel/random/boot_id)
@@ -20,14 +20,15 @@ accelerator() {
 	cat "$known"
 }
 
-# kernel_options: what KERNEL needs of virtme-ng, a word in each line.
+# kernel_options: the options of virtme-ng for KERNEL, one word in each line.
 kernel_options() {
 	built_here || return 0
-	# Such a kernel knows no other file system of a host, and no machine without PCI. Where
-	# the processor is emulated, virtiofsd would write to the machine's memory past QEMU,
-	# which goes on running what it has translated of the page before; a stock kernel has
-	# nothing else. What 9p caches, nobody changes while it runs. Without block devices the
-	# kernel asks for no root by itself.
+	# A kernel that is built here supports only 9p as a file system of the host, and
+	# only machines with PCI. With virtiofs, virtiofsd writes to the machine's memory
+	# without QEMU noticing, and an emulated processor executes stale translations; a
+	# stock kernel supports only virtiofs. 9p may cache, since nobody changes the
+	# files during a run. Without block devices the kernel does not look for a root
+	# file system by itself.
 	printf '%s\n' --disable-microvm --force-9p -a root=/dev/root \
 		-a rootflags=version=9p2000.L,trans=virtio,access=any,cache=loose,msize=1048576
 }
@@ -36,21 +37,21 @@ kvm_works() {
 	local options
 	mapfile -t options < <(kernel_options)
 	say "trying hardware virtualisation ..."
-	# What is looked for is not among the words of the command line.
+	# The command line must not contain the word that is searched for.
 	on_terminal timeout --foreground 30 "$repo/scripts/lib/in-tree" "$tree" \
 		vng "${options[@]}" -r "/lib/modules/$KERNEL/vmlinuz.unsigned" --cpus 1 -m 1G \
 		--exec 'echo vnr-kvm"-usable"' | grep -q vnr-kvm-usable
 }
 
-# kernel_reports LOG: prints what it finds of reports; fails when there is none.
+# kernel_reports LOG: prints the reports in the log; fails when there are none.
 kernel_reports() {
 	not_our_doing "$1" | grep -nF -A40 -f <(grep -v '^#' "$repo/scripts/lib/reports")
 }
 
-# not_our_doing LOG: the log without two kinds of report. That the kernel kills a test
-# which asks for more than its control group has is the test's own doing. And a data race
-# in which neither access is the module's, or of a function that the module called, is the
-# stock kernel's. Either is kept if something else was reported in the midst of it.
+# not_our_doing LOG: prints the log without two kinds of report. An out-of-memory kill in
+# a control group is the result of the test that exceeds the limit. A data race in which
+# neither access belongs to the module, or to a function that it called, is the stock
+# kernel's. Either is kept when another report is inside it.
 not_our_doing() {
 	awk '/vhost-selftests invoked oom-killer/ && end == "" { end = "Memory cgroup out of memory: Killed process"; began = NR }
 		/BUG: KCSAN: / && end == "" { end = "=========="; depth = 0; race = began = NR }
@@ -63,7 +64,7 @@ not_our_doing() {
 		END { printf "%s", held }' "$1"
 }
 
-# stock_races LOG: how many data races are the stock kernel's own.
+# stock_races LOG: prints the number of data races of the stock kernel.
 stock_races() {
 	local all ours
 	all=$(grep -c 'BUG: KCSAN: ' "$1" || true)

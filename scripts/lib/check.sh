@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# In the test machine: cases of a suite, as TAP, and what several of them do with the
-# module and ask of it.
+# In the test machine: the cases of a suite, as TAP, and functions for loading the module
+# that several suites use.
 
-# suite NAME: begins one.
+# suite NAME: begins a suite.
 suite() {
 	count=0 failed=0
 	echo "TAP version 13"
 	echo "# suite $1"
 }
 
-# check NAME COMMAND...: a case that passes if the command does, and shows its output if not.
+# check NAME COMMAND...: a case that passes if the command succeeds; otherwise shows its
+# output.
 check() {
 	local name=$1
 	shift
@@ -25,29 +26,29 @@ check() {
 	fi
 }
 
-# plan: ends it.
+# plan: prints the plan; fails when a case has failed.
 plan() {
 	echo "1..$count"
 	return $failed
 }
 
-# kmod's would first be linked with a library of ciphers, and rmmod would ask by itself
-# whether anybody has the module.
+# The insmod and rmmod of kmod load a cryptographic library first, and this rmmod checks
+# by itself whether the module is in use.
 insmod() { /bin/busybox insmod "$@"; }
 rmmod() { /bin/busybox rmmod "$@"; }
 
-# loaded: whether our module is.
+# loaded: whether our module is loaded.
 loaded() {
 	local all
 	all=$(</proc/modules)
 	[[ $'\n'$all == *$'\nvhost_net_rs '* ]]
 }
 
-# no_worker: whether nobody's thread is named like a worker.
+# no_worker: whether no thread has the name of a worker.
 no_worker() {
 	local file name
 	for file in /proc/[0-9]*/task/*/comm; do
-		# Whose it was may have gone.
+		# The task may have exited.
 		{ read -r name <"$file"; } 2>/dev/null || continue
 		[[ ! $name =~ ^vhost-[0-9]+$ ]] || return
 	done

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034
 #
-# What every script needs: where things are, how to say what goes on, and how to
-# run something in the tree. Sourced with the shell set to stop on errors.
+# Functions for all scripts: paths, progress messages, and running commands in the tree.
+# To be sourced by a shell that exits on errors.
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export repo
 
-# The kernel that is built for and booted: any flavour of Debian's.
+# The kernel to build for and to boot: any flavour of Debian's.
 KERNEL=${KERNEL:-7.3.4+deb13-cloud-amd64}
-# Where trees, kernels and build output are kept, outside the clone.
+# The place of trees, kernels and build output, outside the clone.
 VNR_CACHE=${VNR_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/vhost-net-rs}
 
-# What set-up has taken instead, when that version was not to be had.
+# The kernel that set-up has used instead, when this version was not available.
 asked=$KERNEL
 if [ -e "$VNR_CACHE/stamps/instead-of-$asked" ]; then
 	KERNEL=$(cat "$VNR_CACHE/stamps/instead-of-$asked")
@@ -28,7 +28,7 @@ target=/srv/target
 
 progress_started=$SECONDS
 
-# say TEXT...: a line of progress, with the time since the script began.
+# say TEXT...: prints a line of progress, with the time since the script began.
 say() {
 	printf '[%4ds] %s\n' $((SECONDS - progress_started)) "$*" >&2
 }
@@ -38,8 +38,9 @@ die() {
 	exit 1
 }
 
-# step TEXT COMMAND...: runs it quietly, up to its first failure; says every half
-# minute that it still does, how long it took, or all of its output when it fails.
+# step TEXT COMMAND...: runs the command and hides its output. Prints a line every half
+# minute and the duration at the end. When the command fails, prints all of its output and
+# exits.
 step() {
 	local text=$1 log start=$SECONDS status=0 ticker
 	shift
@@ -47,7 +48,7 @@ step() {
 	say "$text ..."
 	tick "$text" &
 	ticker=$!
-	# In a condition a function would go on after a failure.
+	# In a condition, set -e has no effect within a function.
 	set +e
 	(
 		set -e
@@ -66,8 +67,8 @@ step() {
 	say "$text: done in $((SECONDS - start)) s"
 }
 
-# tick TEXT: for as long as this script runs. Starts no program that outlives it, and
-# holds no lock.
+# tick TEXT: prints a line every half minute while this script runs. Starts no program
+# that could outlive the script, and keeps no lock file open.
 tick() {
 	local never
 	exec 8>&- 9>&-
@@ -78,18 +79,19 @@ tick() {
 	done
 }
 
-# in_tree COMMAND...: runs it as root of the tree, with mounts that end with it.
+# in_tree COMMAND...: runs it as root of the tree, with mounts that are removed at its
+# end.
 in_tree() {
 	"$repo/scripts/lib/in-tree" "$tree" "$@"
 }
 
-# on_terminal COMMAND...: runs it with a terminal of its own and no input.
+# on_terminal COMMAND...: runs it on a terminal of its own, without input.
 on_terminal() {
-	# The words are quoted for bash, and script asks SHELL.
+	# The words are quoted for bash, and script starts $SHELL.
 	SHELL=$BASH script -qefc "$(printf '%q ' "$@")" /dev/null </dev/null 2>&1
 }
 
-# source_version: the part of KERNEL that names the source package.
+# source_version: the part of KERNEL in the name of the source package.
 source_version() {
 	printf '%s\n' "$KERNEL" | sed -E 's/^([0-9]+\.[0-9]+).*/\1/'
 }
@@ -98,12 +100,12 @@ kernel_source() {
 	printf '/srv/linux-source-%s\n' "$(source_version)"
 }
 
-# built_here: whether KERNEL is one that scripts/kernel says how to build.
+# built_here: whether scripts/kernel describes how to build KERNEL.
 built_here() {
 	[ -e "$repo/scripts/kernel/${KERNEL##*-}.config" ]
 }
 
-# compiler: of the kernel, and so of the module, as a word for make.
+# compiler: the compiler of the kernel and the module, as an argument of make.
 compiler() {
 	if built_here; then
 		echo LLVM=-19
@@ -116,8 +118,8 @@ kernel_build() {
 	printf '/srv/linux-build-%s\n' "$KERNEL"
 }
 
-# sync_sources: brings the clone into the tree, where it is built and run. What has
-# not changed keeps its time there, so that no other clone has it built again.
+# sync_sources: copies the clone into the tree, where it is built and run. An unchanged
+# file keeps its time there, so that it is not built again after another clone was copied.
 sync_sources() {
 	mkdir -p "$tree$srcdir"
 	rsync -rlp --delete --checksum --exclude /.git --exclude target "$repo/" "$tree$srcdir/"

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Machines whose clock counts instructions.
+# Machines with a clock that counts instructions.
 # shellcheck disable=SC2154 # from common.sh
 
-# The kinds of processor: one with fast string instructions, of which each step counts as
-# an instruction, and one without, for which the kernel copies eight bytes at a time.
+# The kinds of processor: with fast string instructions, each step of which counts as one
+# instruction, and without, where the kernel copies eight bytes with each instruction.
 processors=(fast plain)
 
 processor() {
@@ -16,15 +16,15 @@ processor() {
 	esac
 }
 
-# count_with PROCESSOR: sets counts, what such a machine needs of scripts/vm.
+# count_with PROCESSOR: sets counts to the options of scripts/vm for such a machine.
 count_with() {
 	local kind
 	kind=$(processor "$1")
 	counts=(-e -c 1 -q "-cpu $kind" -q "-icount shift=0,sleep=off")
 }
 
-# counting PROCESSOR NAME SUITE [ARGUMENT]...: boots one and runs scripts/suites/SUITE in it,
-# with the module at VNR_MODULE in the tree, if that is set.
+# counting PROCESSOR NAME SUITE [ARGUMENT]...: boots such a machine and runs
+# scripts/suites/SUITE in it, with the module at VNR_MODULE in the tree, if this is set.
 counting() {
 	local counts name=$2 suite=$3
 	count_with "$1"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What is run at the same time, mostly machines, and what came of all of it.
+# Runs machines and other parts of the tests in parallel, and sums up their results.
 # shellcheck disable=SC2154 # from common.sh and tap.sh
 
 logs=$VNR_CACHE/logs
@@ -10,7 +10,7 @@ machines=$logs/machines
 mkdir -p "$logs"
 rm -f "$broken" "$machines"
 
-# part NAME COMMAND...: what it prints goes to a log.
+# part NAME COMMAND...: runs the command with its output in a log.
 part() {
 	local name=$1
 	shift
@@ -18,14 +18,15 @@ part() {
 	if "$@" >"$logs/$name" 2>&1; then
 		say "$name: has come to its end"
 	else
-		# Also when every case has passed: a machine's kernel may say otherwise.
+		# A part can fail although all its cases have passed, by a report of the
+		# machine's kernel.
 		echo "$name" >>"$broken"
 		say "$name: has failed"
 	fi
 }
 
-# machine NAME SUITE OPTION...: boots one and runs scripts/suites/SUITE in it, which may
-# have arguments.
+# machine NAME SUITE OPTION...: boots a machine and runs scripts/suites/SUITE in it. SUITE
+# may include arguments.
 machine() {
 	local name=$1 suite
 	read -ra suite <<<"$2"
@@ -34,9 +35,9 @@ machine() {
 	part "$name" "$repo/scripts/vm" "$@" "$name" "$srcdir/scripts/suites/${suite[0]}" "${suite[@]:1}"
 }
 
-# next COMMAND...: in the background, as soon as fewer than so many (lanes) run. A machine
-# keeps about one processor busy; with many more of them than processors they run into
-# their limits.
+# next COMMAND...: runs the command in the background as soon as fewer than $lanes
+# commands run. A machine uses about one processor; with many more machines than
+# processors, they exceed their time limits.
 next() {
 	while [ "$(jobs -rp | wc -l)" -ge "${lanes-2}" ]; do
 		wait -n || true
@@ -44,7 +45,7 @@ next() {
 	"$@" &
 }
 
-# prepare: everything that machines run, for KERNEL.
+# prepare: builds everything that machines need, for KERNEL.
 prepare() {
 	"$repo/scripts/setup"
 	"$repo/scripts/build"
@@ -53,8 +54,8 @@ prepare() {
 	step "prepare the guest" "$repo/scripts/guest/image"
 }
 
-# prepare_checked KIND: the same for the built kernel of that KIND (debug, kcsan), where
-# everything takes longer. The guests stay stock.
+# prepare_checked KIND: the same for the kernel of this KIND (debug, kcsan), which is
+# slower. The guests use the stock kernel.
 prepare_checked() {
 	"$repo/scripts/setup"
 	export STOCK=$KERNEL KERNEL
@@ -63,27 +64,28 @@ prepare_checked() {
 	export VNR_VM_TIMEOUT=${VNR_VM_TIMEOUT:-1800}
 }
 
-# count_debug NAME: the suites of scripts/suites/debug, which machine NAME has run.
+# count_debug NAME: counts the suites of scripts/suites/debug, which machine NAME has run.
 count_debug() {
 	local selftests=(ioctl hostile lifecycle history recycle cycles)
 	tap_count "$logs/$1" module "${selftests[@]/%/ (rust)}" "dpdk (rust)" "storm (rust)" removal
 }
 
-# count_reports: of the kernel of each machine. A machine with one has failed as a whole.
+# count_reports: prints the number of kernel reports of each machine. A machine with a
+# report has failed.
 count_reports() {
 	local name reports
 	while read -r name; do
 		reports=unknown
 		if [ -e "$tree/srv/run/$name/reports" ]; then
-			# Those lines; others are what stands behind them.
+			# Only matching lines: other lines are context.
 			reports=$(grep -cE '^[0-9]+:' "$tree/srv/run/$name/reports" || true)
 		fi
 		printf 'machine %-20s reports of its kernel: %s\n' "$name" "$reports"
 	done <"$machines"
 }
 
-# conclude: prints what failed, and the line that counts. What failed as a
-# whole counts, whatever its cases say.
+# conclude: prints the parts that failed, and the line with all counts. A part that failed
+# counts as a failure, whatever its cases are.
 conclude() {
 	local name
 	if [ -e "$broken" ]; then

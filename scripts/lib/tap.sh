@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Counts what suites have printed.
+# Counts the results of suites.
 
 passed=0 failed=0 skipped=0
 
@@ -11,7 +11,8 @@ add() {
 	passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
 }
 
-# cargo_count FILE NAME: adds up what cargo test says; without a word it has failed.
+# cargo_count FILE NAME: adds up the results of cargo test; without any result it has
+# failed.
 cargo_count() {
 	local ok bad skip
 	read -r ok bad skip < <(awk '/^test result: / { said = 1; ok += $4; bad += $6; skip += $8 }
@@ -19,9 +20,9 @@ cargo_count() {
 	add "$2" "$ok" "$bad" "$skip"
 }
 
-# tap_count FILE SUITE...: adds up the cases of those suites, each of which must be
-# in FILE with a plan that its cases agree with; what is not there has failed. Lists
-# what is not applicable yet, which counts as nothing.
+# tap_count FILE SUITE...: adds up the cases of these suites. Each suite must be in FILE
+# with a plan that matches its cases; otherwise it has failed. Lists the cases that are
+# not applicable yet, which do not count.
 tap_count() {
 	local file=$1 suite line
 	shift

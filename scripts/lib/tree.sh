@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# The tree: a root file system of Debian 13, for building in and for booting.
+# The tree: a root file system of Debian 13, for building and for test machines.
 # shellcheck disable=SC2154 # from common.sh
 
-# packages SECTION: the names in that section of the list.
+# packages SECTION: prints the packages in this section of the list.
 packages() {
 	sed -n "/^\[$1\]/,/^\[/{/^[a-z0-9]/p}" "$repo/scripts/lib/packages"
 }
@@ -13,7 +13,7 @@ sum_of() {
 	sha256sum | cut -c1-16
 }
 
-# stamp_is NAME SUM: whether step NAME was completed for what has this sum.
+# stamp_is NAME SUM: whether step NAME has been completed from inputs with this sum.
 stamp_is() {
 	[ "$(cat "$VNR_CACHE/stamps/$1" 2>/dev/null)" = "$2" ]
 }
@@ -24,7 +24,7 @@ stamp() {
 	mv "$VNR_CACHE/stamps/$1.new" "$VNR_CACHE/stamps/$1"
 }
 
-# host_packages: what the host itself must have.
+# host_packages: installs the packages that the host itself needs.
 host_packages() {
 	local missing=() tool
 	for tool in mmdebstrap:mmdebstrap rsync:rsync unshare:util-linux script:bsdutils xz:xz-utils; do
@@ -36,7 +36,7 @@ host_packages() {
 		apt-get -qy install --no-install-recommends "${missing[@]}"
 }
 
-# mirror: the one that the host's apt uses for Debian, if it says.
+# mirror: prints the mirror that the host's apt uses for Debian, if it can be found.
 mirror() {
 	if [ -n "${VNR_MIRROR:-}" ]; then
 		printf '%s\n' "$VNR_MIRROR"
@@ -61,7 +61,7 @@ bootstrap_tree() {
 	local from list
 	from=$(mirror)
 	list=$(packages toolchain | paste -sd,)
-	# Without a mirror mmdebstrap takes its own default.
+	# Without a mirror mmdebstrap uses its own default.
 	mmdebstrap --variant=apt --include="$list" \
 		--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr \
 		"$suite" "$tree.new" ${from:+"$from"}
@@ -69,7 +69,7 @@ bootstrap_tree() {
 	share_trust "$tree.new"
 }
 
-# add_sources TREE: the backports, from where the rest came.
+# add_sources TREE: adds the backports, from the same mirror.
 add_sources() {
 	local uri
 	uri=$(awk '$1 == "deb" && $3 !~ /security/ { print ($2 ~ /^\[/) ? $3 : $2; exit }' \
@@ -81,7 +81,7 @@ add_sources() {
 		>"$1/etc/apt/apt.conf.d/90vhost-net-rs"
 }
 
-# share_trust TREE: name servers and certificate authorities are the host's.
+# share_trust TREE: copies the host's name servers and certificate authorities.
 share_trust() {
 	cp -L /etc/resolv.conf /etc/hosts "$1/etc/"
 	if [ -r /etc/ssl/certs/ca-certificates.crt ]; then

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# In the test machine: which kernel it has, and waiting, without a process, of which each
-# takes a third of a second where the processor is emulated.
+# In the test machine: the kind of its kernel, and waiting without starting processes, of
+# which each takes a third of a second on an emulated processor.
 
-# looks_for KIND: whether that is what the kernel was built for: mistakes (debug) or data
-# races (kcsan).
+# looks_for KIND: whether the kernel was built for debugging (debug) or data races
+# (kcsan).
 looks_for() { [[ $(</proc/sys/kernel/osrelease) == *-"$1" ]]; }
 
-# slow: whether it looks for anything, and takes several times as long for it.
+# slow: whether the kernel is one of these, which are several times slower.
 slow() { looks_for debug || looks_for kcsan; }
 
 exec {never}<> <(:)
@@ -16,7 +16,8 @@ exec {never}<> <(:)
 # pause SECONDS
 pause() { read -rt "$1" _ <&"$never" || :; }
 
-# until_so SECONDS PID COMMAND...: fails when time is over, or the process is.
+# until_so SECONDS PID COMMAND...: waits until the command succeeds. Fails when the time
+# is over or the process has exited.
 until_so() {
 	local end=$((SECONDS + $1)) pid=$2
 	shift 2
