@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 #
-# Where a worker spends its instructions: counts the samples of its thread by function, as
-# instructions for each packet; and those in a module with debug information by the function
-# and the line of its source text as well, whatever was inlined into what.
+# Shows where a worker spends its instructions: counts the samples of its thread by
+# function, as instructions per packet. For a module with debug information it also counts
+# by function and line of the source, inlined functions included.
 #
 #   perf script -F pid,tid,ip | profile.py DIRECTORY FILE [MODULE.ko]
 #
-# DIRECTORY holds kallsyms, of the machine, and cost.csv, which says what a packet costs when
-# nobody samples: the samples give the shares only, for each of them costs the worker
-# something itself. The shares are added to FILE as well, for programs.
+# DIRECTORY holds kallsyms of the machine, and cost.csv with the instructions per packet
+# without sampling. The samples give only the shares, since each sample costs the worker
+# instructions of its own. The shares are also appended to FILE, for programs.
 import bisect
 import collections
 import csv
@@ -18,12 +18,12 @@ import statistics
 import subprocess
 import sys
 
-# What is not worth a line: of all, and of the functions of the module.
+# Smaller shares are not shown: of all, and of the functions of the module.
 LEAST, LEAST_OURS = 0.003, 0.001
 
 
 def symbols(path):
-    """Where functions begin, with their names and modules."""
+    """The addresses of functions, with their names and modules."""
     found = []
     with open(path, encoding="ascii") as lines:
         for line in lines:
@@ -35,7 +35,7 @@ def symbols(path):
 
 
 def sampled(lines):
-    """How often the worker was met where: the thread that is not the first of its process."""
+    """Samples of the worker by address. It is the thread that is not the first of its process."""
     counts = collections.Counter()
     for line in lines:
         ids, address = line.split()
@@ -46,7 +46,7 @@ def sampled(lines):
 
 
 def cost_of(path):
-    """The processor, the row, and what a packet costs there."""
+    """The processor, the row, and the instructions per packet."""
     with open(path, encoding="ascii") as lines:
         rows = list(csv.DictReader(lines))
     cost = statistics.median(float(row["instructions"]) for row in rows)
@@ -64,7 +64,7 @@ def demangled(names):
 
 
 def in_source(module, offsets):
-    """For each place in the text of the module: the function in whose source it is, and where."""
+    """For each address in the text of the module: the function and the line of its source."""
     lines = run(["addr2line", "-j", ".text", "-f", "-C", "-e", module],
                 [f"{offset:#x}" for offset in offsets])
     found = {}
@@ -75,7 +75,7 @@ def in_source(module, offsets):
 
 
 class Shares:
-    """Counts, printed as shares of all and as instructions for each packet."""
+    """Counts, printed as shares of the total and as instructions per packet."""
 
     def __init__(self, total, cost):
         self.total, self.cost = total, cost
@@ -89,7 +89,7 @@ class Shares:
             print(f"{share:7.1%} {share * self.cost:11.0f}  {name}")
 
     def lines(self, kind, counts):
-        """Kind, name, share in percent and instructions of each that show() prints."""
+        """Kind, name, share in percent and instructions of each line that show() prints."""
         for name, count in counts.most_common():
             share = count / self.total
             if share < LEAST:
@@ -125,7 +125,7 @@ def main():
 
 
 def in_module(shares, counts, table, starts, module):
-    """By source, of the one module that has it."""
+    """Counts by source line, of the one module with debug information."""
     symbol = run(["nm", "--defined-only", module], [])
     own = {line.split()[2]: int(line.split()[0], 16) for line in symbol
            if line.split()[1] in "tT"}

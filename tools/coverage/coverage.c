@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Linked into a module that is built to tell which of its code has run: every block
- * calls this, whatever the context, and remembers that it was here. What is remembered
- * is read from outside, by name.
+ * Linked into a module that is built for coverage: every basic block calls this function,
+ * in any context, which records the block. The records are read from outside, by the name
+ * of the array.
  */
 
 #include <linux/instruction_pointer.h>

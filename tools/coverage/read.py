@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""In the test machine: writes what a module built for coverage remembers to a file."""
+"""In the test machine: writes the records of a module built for coverage to a file."""
 
 import struct
 import sys

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""Which lines of the module have run.
+"""Lists the lines of the module that have not run.
 
     report.py MODULE SOURCES REACHED...
 
-A line is counted when it has code, and is reached when a block with some of that code
-is. Lines that were not reached are listed.
+A line counts when it has code. It is reached when a block with some of this code is
+reached.
 """
 
 import bisect
@@ -22,7 +22,7 @@ def output(*command):
 
 
 def blocks(module):
-    """Where each block begins, what its call returns to, and the functions by their address."""
+    """The start of each block, the return address of its call, and the functions by address."""
     begins, returns, functions = [], [], {}
     at, called = 0, False
     for line in output("objdump", "-dr", "-j", ".text", "--no-show-raw-insn", module).splitlines():
@@ -39,15 +39,15 @@ def blocks(module):
 
 
 def referred(module):
-    """Names and addresses of .text that the code or its data refer to: what is inlined
-    everywhere may stay behind as a function that nobody can call."""
+    """Names and addresses of .text that the code or its data refer to. A function that is
+    inlined everywhere may remain in the module although nothing can call it."""
     found, here, kept = set(), False, (".text", ".rodata", ".data", ".init", ".exit", ".gnu.linkonce")
     for line in output("objdump", "-r", module).splitlines():
         if match := re.match(r"RELOCATION RECORDS FOR \[(.*)\]", line):
             here = match[1].startswith(kept)
         elif here and (match := re.match(r"[0-9a-f]+ (\S+)\s+(\S+?)(?:([-+])0x([0-9a-f]+))?$", line)):
             _, name, _, offset = match.groups()
-            # A place is counted from the end of the instruction.
+            # The offset is relative to the end of the instruction.
             end = 0 if match[1] == "R_X86_64_64" else 4
             found.add(int(offset or "0", 16) + end if name == ".text" else name)
     code = output("objdump", "-d", "-j", ".text", "--no-show-raw-insn", module)
@@ -55,8 +55,8 @@ def referred(module):
 
 
 def rows(module):
-    """Addresses of .text, each with the files and lines that it is of: what is inlined
-    is of the line that calls it as well."""
+    """Addresses of .text, each with its files and lines. Inlined code also belongs to the
+    line of the call."""
     table = output("llvm-dwarfdump-19", "--debug-line", module)
     addresses = sorted(set(re.findall(r"^0x[0-9a-f]+", table, re.MULTILINE)))
     answers = output("llvm-symbolizer-19", "--inlines", "--output-style=JSON", "-e", module,
@@ -82,7 +82,7 @@ def main():
     entries, used = sorted(functions), referred(module)
     for at, frames in rows(module):
         block = bisect.bisect_right(begins, at) - 1
-        # What a function does before its first call belongs to its first block.
+        # The code of a function before its first call belongs to its first block.
         function = entries[bisect.bisect_right(entries, at) - 1]
         if function not in used and functions[function] not in used:
             continue

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0621
 // Names: &'a work::Context<'_>
-// The backend is kept for longer than the work item runs.
+// The reference to the backend is kept for longer than the work item runs.
 use crate::kapi::{
     retire::Slot,
     work::Context, //

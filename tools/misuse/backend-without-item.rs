@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: cannot construct
 // Names: work::Context<'_>
-// The backend is read by what is no work item, with a context made up for it.
+// The backend is read outside a work item, with a made-up context.
 use crate::kapi::{
     mm::InMm,
     retire::Slot,

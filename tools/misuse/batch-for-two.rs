@@ -2,8 +2,8 @@
 // Error: E0499
 // Names: `*batch`
 // Names: batch.open(other, 12)
-// A batch that is filled for one socket is opened for another, which may want other room around
-// packets.
+// A batch that is being filled for one socket is opened for another, which may need other space
+// around packets.
 use crate::kapi::{
     batch::TxBatch,
     socket::Socket, //

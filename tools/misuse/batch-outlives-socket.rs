@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0621
 // Names: &'a Socket
-// A batch is filled for longer than its socket is there.
+// A batch is filled for longer than its socket exists.
 use crate::kapi::{
     batch::{
         Filling,

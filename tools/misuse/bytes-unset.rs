@@ -2,7 +2,7 @@
 // Error: E0277
 // Names: `Said: zerocopy::IntoBytes`
 // Names: bound in `UserMem::<'a>::write_slice`
-// What does not say that all of its bytes are set is written to user memory.
+// A type without the promise that all of its bytes are initialised is written to user memory.
 use crate::kapi::uaccess::UserMem;
 use kernel::prelude::*;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-// Compiles: the same things, done as they are meant.
+// Compiles: the same operations, used correctly.
 use crate::kapi::batch::{
     BatchError,
     Filling,
@@ -32,13 +32,13 @@ fn needs_send<T: Send>(_: T) {}
 
 fn needs_sync<T: Sync>(_: &T) {}
 
-/// What may be shared and sent, of which a context and its evidence are not.
+/// These may be shared and sent, a context and its evidence may not.
 pub(crate) fn share(worker: &Worker, owner: Owner) {
     needs_sync(worker);
     needs_send(owner);
 }
 
-/// The backend, for as long as the work item runs.
+/// The backend, while the work item runs.
 pub(crate) fn read<'a>(slot: &'a Slot<u32>, ctx: &'a Context<'_>) -> Option<&'a u32> {
     slot.read(ctx)
 }
@@ -52,7 +52,7 @@ pub(crate) fn user(mm: InMm<'_>, seg: IoVec) -> Result<u16> {
     UserMem::new(mm).read_u16(seg.base())
 }
 
-/// The evidence does not leave the owner, nor this thread.
+/// The evidence is used with its owner and on its thread.
 pub(crate) fn owned() -> Result<u16> {
     let owner = Owner::current()?;
     UserMem::new(owner.check_current()?).read_u16(4096)
@@ -69,12 +69,12 @@ pub(crate) fn tell(user: &UserMem<'_>, kind: u32) -> Result {
     user.write_slice(4096, &[Told { kind, len: 1 }])
 }
 
-/// A buffer, no longer than the session is borrowed.
+/// A buffer, while the session is borrowed.
 pub(crate) fn take<'a, 'q>(session: &'a mut Session<'q>) -> Option<Taken<'a, 'q>> {
     session.take().ok().flatten()
 }
 
-/// One after the other, each looked at before it is handed back, and then published.
+/// One buffer after the other is examined and completed; then they are published.
 pub(crate) fn two(session: &mut Session<'_>) -> usize {
     let mut segs = 0;
     for _ in 0..2 {
@@ -87,13 +87,12 @@ pub(crate) fn two(session: &mut Session<'_>) -> usize {
     segs
 }
 
-/// A batch, for as long as it and the socket are borrowed.
+/// A batch, while it and the socket are borrowed.
 pub(crate) fn open<'a>(batch: &'a mut TxBatch, sock: &'a Socket) -> Option<Filling<'a>> {
     batch.open(sock, 12)
 }
 
-/// Packets become part of the batch one after the other, which is then sent, and may be filled
-/// again.
+/// Packets are added to the batch one after the other. The batch is sent and may be filled again.
 pub(crate) fn send(
     filling: &mut Filling<'_>,
     taken: &Taken<'_, '_>,
@@ -107,7 +106,7 @@ pub(crate) fn send(
     Ok(filling.send())
 }
 
-/// One batch is for one socket after the other.
+/// A batch is used for one socket and then for another.
 pub(crate) fn both(batch: &mut TxBatch, one: &Socket, other: &Socket) -> usize {
     let sent = open(batch, one).map_or(0, |filling| filling.len());
     sent.wrapping_add(open(batch, other).map_or(0, |filling| filling.len()))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0382
 // Names: `Frame::<'_>::commit` takes ownership
-// A packet is put into a batch twice, which would then give back its memory twice.
+// A packet is added to a batch twice, so that the batch would free its memory twice.
 use crate::kapi::{
     batch::Filling,
     mm::InMm, //

@@ -2,7 +2,7 @@
 // Error: E0499
 // Names: `*filling`
 // Names: filling.send()
-// A batch is sent while a packet is being put into it.
+// A batch is sent while a packet is being added to it.
 use crate::kapi::{
     batch::Filling,
     mm::InMm, //

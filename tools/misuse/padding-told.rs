@@ -2,7 +2,7 @@
 // Error: E0277
 // Names: `Loose` has 3 total byte(s) of padding
 // Names: bound in `UserMem::<'a>::write_slice`
-// What has padding, and so bytes that nobody has set, is written to user memory.
+// A type with padding, which has uninitialised bytes, is written to user memory.
 use crate::kapi::uaccess::UserMem;
 use kernel::prelude::*;
 

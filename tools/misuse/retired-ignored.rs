@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: unused
 // Names: `Retired`
-// What was retired is passed over. A build with a warning fails (scripts/build); what is dropped
-// all the same, by its name, waits for the readers in its destructor.
+// A `Retired` is ignored. A build with a warning fails (scripts/build). A `Retired` that is
+// dropped explicitly flushes in its destructor.
 #![deny(unused_must_use)]
 use crate::kapi::retire::Slot;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0382
 // Names: `Retired::<T>::reclaim` takes ownership
-// What was retired is reclaimed twice.
+// A `Retired` is reclaimed twice.
 use crate::kapi::retire::Slot;
 
 pub(crate) fn twice(slot: &Slot<u32>) {

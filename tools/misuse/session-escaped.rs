@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0621
 // Names: &'a mut Session<'q>
-// A buffer outlives the session that it was taken in.
+// A buffer outlives the session from which it was taken.
 use crate::vhost::session::{
     Session,
     Taken, //

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is measured, and what it may cost.
+//! The rows of the benchmark, and the goal of each.
 
 use std::fs;
 
-/// What the processor's string instructions are: of a fast one each step counts as an
-/// instruction, and the kernel does without those of another.
+/// The kind of processor. With fast string instructions, each step of one counts as an
+/// instruction; without them, the kernel does not use string instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Processor {
     Fast,
@@ -16,7 +16,7 @@ impl Processor {
     /// Both, in the order of the tables.
     pub const ALL: [Self; 2] = [Self::Fast, Self::Plain];
 
-    /// How scripts and files call it.
+    /// Its name in scripts and files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fast => "fast",
@@ -24,7 +24,7 @@ impl Processor {
         }
     }
 
-    /// How it is called in a table.
+    /// Its name in a table.
     pub fn title(self) -> &'static str {
         match self {
             Self::Fast => "fast string instructions",
@@ -32,13 +32,13 @@ impl Processor {
         }
     }
 
-    /// The one that is called so.
+    /// The kind with this name.
     pub fn named(name: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|p| p.name() == name);
         found.ok_or_else(|| format!("no processor {name}"))
     }
 
-    /// That of this machine.
+    /// The kind of this machine's processor.
     pub fn this() -> Self {
         let info = fs::read_to_string("/proc/cpuinfo").expect("cpuinfo");
         let flags = info.lines().find(|line| line.starts_with("flags"));
@@ -50,21 +50,21 @@ impl Processor {
     }
 }
 
-/// How a frame lies in the ring.
+/// The descriptors of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Layout {
     /// One descriptor for header and frame.
     One,
-    /// The header apart.
+    /// A separate descriptor for the header.
     Two,
-    /// The header apart, and the frame in two halves.
+    /// A separate descriptor for the header, and two for the frame.
     Three,
-    /// As two, in an indirect table.
+    /// As `Two`, in an indirect table.
     Indirect,
 }
 
 impl Layout {
-    /// How many descriptors of the ring it takes.
+    /// The number of descriptors of the ring that it uses.
     pub fn descriptors(self) -> u32 {
         match self {
             Self::One | Self::Indirect => 1,
@@ -74,35 +74,35 @@ impl Layout {
     }
 }
 
-/// What the guest and the host do.
+/// What guest and host do in a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Work {
-    /// The guest sends, so many frames with each kick.
+    /// The guest sends `at_once` frames with each kick.
     Send { layout: Layout, at_once: u32 },
-    /// So many frames wait in the tap when the guest offers buffers.
+    /// `at_once` frames wait in the tap when the guest offers buffers.
     Waiting { at_once: u32 },
-    /// Buffers wait, and so many frames come whenever the worker sleeps.
+    /// Buffers are available, and `at_once` frames arrive whenever the worker sleeps.
     Waking { at_once: u32 },
 }
 
 /// A row of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Case {
-    /// How it is called on the command line.
+    /// Its name on the command line.
     pub name: &'static str,
-    /// How it is called in a table.
+    /// Its name in a table.
     pub title: &'static str,
     pub work: Work,
-    /// The length of each frame. What is longer than an Ethernet frame is for segmentation.
+    /// The length of each frame. A frame longer than Ethernet's maximum uses segmentation offload.
     pub len: usize,
     pub event_idx: bool,
-    /// The most that it may cost, in percent of what the C module costs: on a processor with
-    /// fast string instructions, and on one without.
+    /// The goal, in percent of the C module's instructions: with fast string instructions, and
+    /// without.
     most: [u32; 2],
 }
 
 impl Case {
-    /// The row that is called so.
+    /// The row with this name.
     pub fn named(name: &str) -> Result<&'static Self, String> {
         let found = CASES.iter().find(|case| case.name == name);
         found.ok_or_else(|| {
@@ -111,12 +111,12 @@ impl Case {
         })
     }
 
-    /// Whether the frames are for segmentation offload.
+    /// Whether the frames use segmentation offload.
     pub fn segmented(&self) -> bool {
         self.len > 1514
     }
 
-    /// The most that it may cost there, of what the C module costs.
+    /// The goal on this processor, relative to the C module.
     pub fn most(&self, processor: Processor) -> f64 {
         let [fast, plain] = self.most;
         f64::from(match processor {
@@ -125,7 +125,7 @@ impl Case {
         }) / 100.0
     }
 
-    /// How many packets are moved before the guest waits for all of them.
+    /// The number of packets that are moved before the guest waits for all of them.
     pub fn at_once(&self) -> u32 {
         match self.work {
             Work::Send { at_once, .. } | Work::Waiting { at_once } | Work::Waking { at_once } => {
@@ -139,8 +139,7 @@ impl Case {
         !matches!(self.work, Work::Send { .. })
     }
 
-    /// Whether the worker sleeps before each packet or two, so that what is measured is
-    /// mostly how it wakes.
+    /// Whether the worker sleeps before each packet or pair, so that wake-ups dominate the result.
     pub fn wakes(&self) -> bool {
         self.at_once() <= 2 && !self.segmented()
     }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! That nothing has become slower: what a packet costs of what it costs the C module, beside
-//! what the repository's record says of that. The counts themselves are not compared, for
-//! they differ from one machine to the next.
+//! Checks that no row has become slower. Compares the ratio to the C module with the recorded
+//! ratio. The counts themselves are not compared, since they differ between machines.
 
 use std::{fs, time::Duration};
 use vhost_bench::{
@@ -14,12 +13,12 @@ use vhost_selftests::{
     tap::{Outcome, Suite},
 };
 
-/// How much more than what is recorded is too much. Of two boots the ratios of a row differ by
-/// 0.3 % at most.
+/// The increase over the recorded ratio that is too much. Between two boots the ratio of a row
+/// differs by at most 0.3 %.
 const TOO_MUCH: f64 = 0.02;
 
-/// Whether each row costs what is recorded in that file, or less: TAP. `measure` measures a
-/// row with both modules.
+/// Checks that the ratio of each row is at most the recorded one, within this limit. Prints TAP.
+/// `measure` measures a row with both modules.
 pub fn check(
     record: &str,
     cases: &[&'static Case],

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a packet costs a vhost worker: the rows, and what was measured of them.
+//! Instructions per packet of a vhost worker: the rows, and their measurements.
 
 pub mod case;
 pub mod measurements;

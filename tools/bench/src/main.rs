@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a packet costs the worker of a vhost-net node, side by side with another.
+//! Measures the instructions per packet of the workers of vhost-net nodes, alternately.
 //!
 //! On a machine whose clock counts instructions (`-icount shift=0`), the run time that the
 //! scheduler accounts to the worker is the number of instructions that it has executed.
@@ -16,28 +16,28 @@ use vhost_bench::{
     measurements::{Measurement, Measurements},
 };
 
-/// Measures nodes in turn, one pair after the other.
+/// Measures nodes alternately, one pair after the other.
 #[derive(Parser)]
 struct Args {
-    /// A node to measure, as NAME=PATH; the first is what the others are compared with.
+    /// A node to measure, as NAME=PATH; the others are compared with the first.
     #[arg(long = "peer", required = true)]
     peers: Vec<String>,
-    /// The rows to measure, by name, with commas between them; all of them otherwise.
+    /// The names of the rows to measure, separated by commas; by default all.
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
-    /// How often each is measured; otherwise 7 times, and 21 times where the worker sleeps
-    /// before each packet.
+    /// The number of measurements of each row; by default 7, and 21 where the worker sleeps before
+    /// each packet.
     #[arg(long)]
     pairs: Option<usize>,
-    /// Packets for each measurement; otherwise 10,240, but 640 large ones, and 4,096 where the
-    /// worker sleeps before each.
+    /// Packets in each measurement; by default 10,240, 640 large ones, and 4,096 where the worker
+    /// sleeps before each packet.
     #[arg(long)]
     packets: Option<u32>,
-    /// Where to write every measurement, as CSV.
+    /// The CSV file for all measurements.
     #[arg(long)]
     csv: Option<String>,
-    /// What `--csv` has written elsewhere: prints TAP, and no table, and fails where `rust` now
-    /// costs more of what `c` does.
+    /// A file that `--csv` has written: print TAP instead of a table, and fail where the ratio of
+    /// `rust` to `c` is higher than in this file.
     #[arg(long)]
     record: Option<String>,
 }
@@ -89,7 +89,7 @@ fn measure(args: &Args, peers: &[(&str, &str)], case: &'static Case, into: &mut 
     }
 }
 
-/// Whether all is well.
+/// Whether all rows are within their limits.
 fn run(args: &Args) -> Result<bool, String> {
     let (cases, peers) = (args.cases()?, args.peers()?);
     if let Some(record) = &args.record {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What was measured, and the file in which it is kept.
+//! Measurements, and the file that records them.
 
 use crate::case::{Case, Processor};
 use std::fmt::Write;
 
-/// How the modules are called in files: what is compared with, and ours.
+/// The names of the modules in files: the reference, and this module.
 pub const C: &str = "c";
 pub const OURS: &str = "rust";
 
 const HEAD: &str = "processor,row,peer,pair,instructions";
 
-/// What a packet costs the worker of a peer.
+/// One measurement: the instructions per packet of a peer's worker.
 pub struct Measurement {
     pub processor: Processor,
     pub case: &'static Case,
@@ -20,14 +20,14 @@ pub struct Measurement {
     pub instructions: f64,
 }
 
-/// All that was measured in one run, and what is to be known of it.
+/// All measurements of one run, and the facts about it.
 #[derive(Default)]
 pub struct Measurements {
     facts: Vec<(String, String)>,
     all: Vec<Measurement>,
 }
 
-/// Of one row and peer.
+/// The measurements of one row and peer.
 pub struct Summary {
     pub median: f64,
     pub least: f64,
@@ -40,14 +40,14 @@ impl Measurements {
         self.all.push(measurement);
     }
 
-    /// What the file says of the run under that name.
+    /// The fact with this name.
     pub fn fact(&self, name: &str) -> Result<&str, String> {
         let found = self.facts.iter().find(|fact| fact.0 == name);
         let fact = found.ok_or_else(|| format!("nothing says what the {name} was"))?;
         Ok(&fact.1)
     }
 
-    /// The rows that were measured there, in the order of their appearance.
+    /// The rows that were measured on this processor, in the order of their appearance.
     pub fn cases(&self, processor: Processor) -> Vec<&'static Case> {
         let mut cases = Vec::new();
         for m in self.all.iter().filter(|m| m.processor == processor) {
@@ -83,13 +83,13 @@ impl Measurements {
         })
     }
 
-    /// What ours costs of what C's does: medians.
+    /// The ratio of the medians: this module to the C module.
     pub fn ratio(&self, processor: Processor, case: &Case) -> Result<f64, String> {
         let ours = self.summary(processor, case, OURS)?.median;
         Ok(ours / self.summary(processor, case, C)?.median)
     }
 
-    /// The file, without facts: whoever runs this knows them.
+    /// The file, without facts, which the caller adds.
     pub fn csv(&self) -> String {
         let mut out = format!("{HEAD}\n");
         for m in &self.all {
@@ -103,7 +103,7 @@ impl Measurements {
         out
     }
 
-    /// What [`Self::csv`] has written, behind facts: lines of `# NAME: WHAT`.
+    /// Parses the output of [`Self::csv`] after facts, which are lines of `# NAME: WHAT`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut found = Self::default();
         for line in text.lines().filter(|line| *line != HEAD) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table for whoever looks on.
+//! The table on the terminal.
 
 use std::fmt::Write;
 use vhost_bench::{case::Processor, measurements::Measurements};
 
-/// What a packet costs with each peer, what that is of the first one's, and what it may be.
+/// The instructions per packet of each peer, the ratio to the first peer, and the goal.
 pub fn table(
     measured: &Measurements,
     processor: Processor,

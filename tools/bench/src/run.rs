@@ -11,28 +11,28 @@ use vhost_selftests::{
     vhost::{Vhost, F_EVENT_IDX, F_INDIRECT, F_MRG_RXBUF, F_VERSION_1, RX, TX},
 };
 
-/// An Ethernet type that nobody listens to.
+/// An Ethernet type without a listener.
 const OTHER_TYPE: [u8; 2] = [0x88, 0xb6];
-/// The length of the header that the guest puts before each frame.
+/// The length of the header before each frame in the guest's buffers.
 const HDR: usize = 12;
-/// The headers of a frame for segmentation, and what each of its segments may carry.
+/// The headers of a frame with segmentation offload, and the payload of each segment.
 const HEADERS: usize = 54;
 const MSS: u16 = 1448;
-/// The lengths of buffers: those that hold any other frame, and those that are merged.
+/// The lengths of buffers: for any other frame, and for frames that span several.
 const BUFFER: u32 = 2048;
 const MERGED: u32 = 4096;
-/// Buffers that wait to be received into, at the most: as many as a ring has.
+/// The maximum number of receive buffers: the size of a ring.
 const ROOM: u32 = 256;
-/// Where indirect tables are, behind the buffers.
+/// The address of indirect tables, behind the buffers.
 const TABLES: u64 = BUFFERS + 0x20_0000;
 
-/// The worker's run time for each packet, in nanoseconds.
+/// The worker's run time per packet, in nanoseconds.
 pub fn measure(path: &str, case: &Case, packets: u32) -> f64 {
     let mem = Memory::new();
     let mut run = Run::start(path, &mem, case);
     let at_once = case.at_once();
     let rounds = packets.div_ceil(at_once);
-    // What is made with the first packets, or is at other places for some of them.
+    // Warm-up: allocations with the first packets, and ring positions that differ.
     for _ in 0..ROOM.div_ceil(at_once) {
         run.round();
     }
@@ -42,7 +42,7 @@ pub fn measure(path: &str, case: &Case, packets: u32) -> f64 {
     }
     let (spent, slept) = (worker_time() - before, sleeps() - slept);
     if case.wakes() {
-        // Otherwise it is not what the row says.
+        // Otherwise the measurement is not that of this row.
         let off = slept.abs_diff(u64::from(rounds));
         assert!(
             off <= u64::from(rounds / 20),
@@ -52,7 +52,7 @@ pub fn measure(path: &str, case: &Case, packets: u32) -> f64 {
     spent.as_nanos() as f64 / f64::from(rounds * at_once)
 }
 
-/// How often the worker has gone to sleep.
+/// The number of times that the worker has gone to sleep.
 fn sleeps() -> u64 {
     let tasks = fs::read_dir("/proc/self/task").expect("tasks").flatten();
     let status = tasks.filter_map(|entry| {
@@ -68,11 +68,11 @@ fn sleeps() -> u64 {
     status.map(count).sum()
 }
 
-/// A device, ready for the rounds of a case.
+/// A device that is ready for the rounds of a case.
 struct Run<'m, 'c> {
     net: Net<'m>,
     case: &'c Case,
-    /// What is put onto the wire: a frame, behind its header if it is for segmentation.
+    /// The data for the packet socket: a frame, after its header if it uses segmentation offload.
     wire: Vec<u8>,
 }
 
@@ -128,7 +128,7 @@ impl<'m, 'c> Run<'m, 'c> {
         }
     }
 
-    /// The length of each buffer to receive into.
+    /// The length of each receive buffer.
     fn room(&self) -> u32 {
         if self.case.segmented() {
             MERGED
@@ -137,12 +137,12 @@ impl<'m, 'c> Run<'m, 'c> {
         }
     }
 
-    /// How many of them a packet takes.
+    /// The number of receive buffers for each packet.
     fn buffers(&self) -> u32 {
         ((HDR + self.case.len) as u32).div_ceil(self.room())
     }
 
-    /// Where buffer `i` is. What is sent and large is there only once.
+    /// The address of buffer `i`. A large packet to send is stored only once.
     fn buffer(&self, i: u32) -> u64 {
         if self.case.segmented() && !self.case.receives() {
             BUFFERS
@@ -169,7 +169,7 @@ impl<'m, 'c> Run<'m, 'c> {
         }
     }
 
-    /// Out, and all of the buffers back.
+    /// Sends frames and takes back all buffers.
     fn send(&mut self, layout: Layout, at_once: u32) {
         let old = self.net.ring(TX).avail_idx();
         for i in 0..at_once {
@@ -200,13 +200,13 @@ impl<'m, 'c> Run<'m, 'c> {
         };
     }
 
-    /// So many frames into the tap.
+    /// Sends that many frames to the tap.
     fn arrive(&self, count: u32) {
         let sent = self.net.wire.send_times(&self.wire, count);
         sent.expect("the tap takes them");
     }
 
-    /// So many buffers to receive into.
+    /// Offers that many receive buffers.
     fn offer(&mut self, count: u32) {
         let old = self.net.ring(RX).avail_idx();
         for i in 0..count {
@@ -216,7 +216,7 @@ impl<'m, 'c> Run<'m, 'c> {
         self.net.submit(RX, old);
     }
 
-    /// So many packets, in all of their buffers.
+    /// Receives that many packets, in all of their buffers.
     fn receive(&mut self, count: u32) {
         for _ in 0..count {
             let len: u32 = (0..self.buffers()).map(|_| self.used(RX)).sum();
@@ -224,8 +224,8 @@ impl<'m, 'c> Run<'m, 'c> {
         }
     }
 
-    /// The length in the next used entry. Whoever waits for it leaves the processor to the
-    /// worker and does not sleep: to wake from idleness costs the worker more.
+    /// The length in the next used entry. While it waits, it yields the processor to the worker
+    /// and does not sleep: waking the worker from an idle processor costs more instructions.
     fn used(&mut self, queue: u32) -> u32 {
         loop {
             if let Some((_, len)) = self.net.ring(queue).pop_used() {
@@ -236,7 +236,7 @@ impl<'m, 'c> Run<'m, 'c> {
     }
 }
 
-/// What the guest sends costs nothing behind the tap: it is dropped where it enters.
+/// Frames from the guest are dropped at the tap's ingress, so that the stack does not count.
 fn drop_at_ingress(tap: &str) {
     for words in [
         "qdisc add dev TAP clsact",

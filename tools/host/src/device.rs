@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device's side: a queue, and what a worker keeps for serving it.
+//! The device's side: a queue, with the buffers that a worker keeps for it.
 
 use std::ops::Range;
 
@@ -40,7 +40,7 @@ use crate::{
     },
 };
 
-/// The same memory for each queue that is served.
+/// The memory of all queues that are served.
 impl<M: GuestMemory> GuestMemory for &M {
     fn read_u16(&self, addr: usize) -> Result<u16, MemFault> {
         M::read_u16(self, addr)
@@ -83,7 +83,7 @@ impl<M: GuestMemory> GuestMemory for &M {
     }
 }
 
-/// What becomes of buffers that were taken.
+/// What happens to buffers that were taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Complete,
@@ -91,7 +91,7 @@ pub(crate) enum End {
     Drop,
 }
 
-/// Buffers that were taken, as whoever fills or empties them sees them.
+/// Buffers that were taken, as seen by the code that fills or empties them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Took {
     pub(crate) segs: Vec<IoVec>,
@@ -100,7 +100,7 @@ pub(crate) struct Took {
     pub(crate) count: u16,
 }
 
-/// What came of asking for room.
+/// The result of asking for room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Got {
     Ready(Took),
@@ -108,11 +108,11 @@ pub(crate) enum Got {
     TooSmall,
 }
 
-/// What came of asking for a plain buffer.
+/// The result of asking for a plain buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Straight {
     Plain(Took),
-    /// There is one that is not.
+    /// There is a buffer, and it is not plain.
     Other,
     None,
 }
@@ -147,7 +147,7 @@ fn room<T>(len: usize) -> KVec<T> {
 }
 
 impl Device {
-    /// That of `driver`'s ring, which goes on at position `at`, with as much room as in a worker.
+    /// The queue of `driver`'s ring, starting at position `at`, with as much room as in a worker.
     pub(crate) fn new(driver: &Driver, negotiated: Negotiated, at: u16, table: MemTable) -> Self {
         Self {
             ring: driver.device(negotiated, at),
@@ -158,7 +158,7 @@ impl Device {
         }
     }
 
-    /// With room for that many segments and used entries.
+    /// The same with room for that many segments and used entries.
     pub(crate) fn with_room(self, segs: usize, used: usize) -> Self {
         Self {
             segs: room(segs),
@@ -167,7 +167,7 @@ impl Device {
         }
     }
 
-    /// With a used entry that waits already.
+    /// The same with one used entry pending.
     pub(crate) fn with_pending(mut self, elem: UsedElem) -> Self {
         self.used.push_within_capacity(elem).unwrap();
         self
@@ -184,14 +184,14 @@ impl Device {
         )
     }
 
-    /// Takes a buffer, of which that becomes.
+    /// Takes a buffer and treats it as `end` says.
     pub(crate) fn take(&mut self, mem: &Mem, end: End) -> Result<Option<Took>, Fault> {
         let mut queue = self.queue(mem);
         let taken = queue.take()?;
         Ok(taken.map(|taken| finish(taken, end)))
     }
 
-    /// Takes room, of which that becomes.
+    /// Takes room and treats it as `end` says.
     pub(crate) fn take_room(
         &mut self,
         mem: &Mem,
@@ -207,8 +207,8 @@ impl Device {
         })
     }
 
-    /// Takes the next buffer if it is plain and to be written, or to be read, and completes it with
-    /// `len` if that is said.
+    /// Takes the next buffer if it is plain and writable, or readable. Completes it with `len`, if
+    /// given.
     pub(crate) fn straight(
         &mut self,
         mem: &Mem,
@@ -247,31 +247,31 @@ impl Device {
         }))
     }
 
-    /// Takes a buffer and completes it: its head, and what it is.
+    /// Takes a buffer and completes it. Returns its head and contents.
     pub(crate) fn next(&mut self, mem: &Mem) -> Result<Option<(u16, Took)>, Fault> {
         let took = self.take(mem, End::Complete)?;
         let head = self.used.last().map_or(0, |elem| elem.id);
         Ok(took.map(|took| (u16::try_from(head).unwrap(), took)))
     }
 
-    /// Hands back what was completed; nobody asks for an interrupt.
+    /// Returns completed buffers to the driver, without an interrupt.
     pub(crate) fn publish(&mut self, mem: &Mem) -> Published {
         self.queue(mem).publish(Negotiated::NONE, false)
     }
 
-    /// How many used entries there is room for.
+    /// The room for used entries.
     pub(crate) fn entries(&self) -> usize {
         self.used.capacity()
     }
 
-    /// The position of the next buffer, and the used entries that wait: all that the guest can
-    /// learn of.
+    /// The position of the next buffer, and the pending used entries: all that the driver could
+    /// observe.
     pub(crate) fn state(&self) -> (u16, Vec<UsedElem>) {
         (self.ring.base(), self.used.to_vec())
     }
 }
 
-/// Whether an access is a read of a part of the ring or of a region, and does not leave it.
+/// Whether an access is a read inside a part of the ring or inside a region.
 pub(crate) fn stays_inside(driver: &Driver, regions: &[(u64, u64, u64)], event: &Event) -> bool {
     let Event::Read(read) = event else {
         return *event == Event::Rmb;

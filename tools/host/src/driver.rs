@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The other side: memory made of bytes, and a driver that fills rings in it.
+//! The driver's side: memory made of bytes, and a driver that fills rings in it.
 //!
-//! Written from the specification and without the module's own layout arithmetic, so that the two
-//! check each other.
+//! Written after the specification, without the module's layout arithmetic, so that each checks
+//! the other.
 
 use std::{
     cell::{
@@ -33,10 +33,10 @@ use crate::{
     },
 };
 
-/// Where the memory begins for its owner.
+/// The owner's address of the memory.
 pub(crate) const OWNER: usize = 0x7f00_0000_0000;
 
-/// What was done to the memory, in order.
+/// The accesses to the memory, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Read(Range<usize>),
@@ -46,7 +46,7 @@ pub(crate) enum Event {
     Mb,
 }
 
-/// Memory that knows what was done to it, and can be made inaccessible.
+/// Memory that records accesses and can be made inaccessible.
 pub(crate) struct Mem {
     bytes: RefCell<Vec<u8>>,
     unreadable: RefCell<Vec<Range<usize>>>,
@@ -83,7 +83,7 @@ impl Mem {
         self.unwritable.borrow_mut().clear();
     }
 
-    /// What happens during `f`.
+    /// The accesses during `f`.
     pub(crate) fn watch<T>(&self, f: impl FnOnce() -> T) -> (T, Vec<Event>) {
         self.keeps_events.set(true);
         let result = f();
@@ -127,7 +127,7 @@ impl Mem {
         Ok(())
     }
 
-    /// The driver's own accesses: they always work, and are nobody's business.
+    /// The driver's own accesses: they always succeed and are not recorded.
     pub(crate) fn put(&self, addr: usize, data: &[u8]) {
         self.bytes.borrow_mut()[addr - OWNER..][..data.len()].copy_from_slice(data);
     }
@@ -220,11 +220,11 @@ impl GuestMemory for Mem {
     }
 }
 
-/// A driver with one ring: `struct vring` of VIRTIO 1.3, 2.7, at the beginning of its memory.
+/// A driver with one ring: `struct vring` of VIRTIO 1.3, 2.7, at the start of its memory.
 pub(crate) struct Driver {
     pub(crate) mem: Mem,
     pub(crate) size: u16,
-    /// How many buffers it has made available, modulo 2^16.
+    /// The number of buffers that it has made available, modulo 2^16.
     pub(crate) avail: u16,
 }
 
@@ -260,7 +260,7 @@ impl Driver {
         self.avail_flags() + 4 + 2 * usize::from(self.size)
     }
 
-    /// On the next 4096 boundary behind the available ring, as `vring_init` has it.
+    /// On the next boundary of 4096 bytes behind the available ring, as in `vring_init`.
     pub(crate) fn used_flags(&self) -> usize {
         (self.used_event() + 2).next_multiple_of(4096)
     }
@@ -277,7 +277,7 @@ impl Driver {
         self.used_flags() + 4 + 8 * usize::from(self.size)
     }
 
-    /// Where its own memory begins.
+    /// The address of its memory behind the ring.
     pub(crate) fn data(&self) -> usize {
         (self.avail_event() + 2).next_multiple_of(4096)
     }
@@ -290,13 +290,13 @@ impl Driver {
         )
     }
 
-    /// Makes the chain that begins at `head` available, without telling.
+    /// Adds the chain that begins at `head` to the available ring, without updating the index.
     pub(crate) fn queue(&mut self, head: u16) {
         self.mem.put_u16(self.avail_entry(self.avail), head);
         self.avail = self.avail.wrapping_add(1);
     }
 
-    /// Tells how many buffers are available.
+    /// Updates the available index.
     pub(crate) fn tell(&self) {
         self.mem.put_u16(self.avail_idx(), self.avail);
     }
@@ -307,7 +307,7 @@ impl Driver {
         self.tell();
     }
 
-    /// Says `idx`, whatever is there.
+    /// Sets the available index to `idx`, whatever is in the ring.
     pub(crate) fn lie(&self, idx: u16) {
         self.mem.put_u16(self.avail_idx(), idx);
     }
@@ -332,7 +332,7 @@ impl Driver {
         self.mem.put_u16(self.used_idx(), at);
     }
 
-    /// A device's side of this ring, attached, that goes on at position `at`.
+    /// The device's side of this ring, attached, starting at position `at`.
     pub(crate) fn device(&self, negotiated: Negotiated, at: u16) -> Ring {
         let mut ring = Ring::new();
         ring.set_layout(self.layout());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pure files of the module's layer of that name.
+//! The pure files of the module's `kapi`.
 
 #[path = "../../../rust/kapi/iov.rs"]
 pub(crate) mod iov;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module's pure code, built for the host, where it is tested.
+//! The module's pure code, built and tested on the host.
 //!
-//! The files are those of the module. What they use of the kernel is what [`prelude`] offers, and
-//! of the layer below them one record; both stand in here for the real ones.
+//! The files are those of the module. [`prelude`] replaces the kernel's prelude. Of `kapi` they
+//! use only `iov`, which is pure as well.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -11,7 +11,7 @@
     expect(dead_code, reason = "nothing but the tests uses the code here")
 )]
 
-// By this name the module's files ask for the prelude.
+// The module's files import the prelude by this name.
 extern crate self as kernel;
 
 pub mod prelude;
@@ -29,7 +29,7 @@ mod device;
 #[cfg(any(test, feature = "fuzz"))]
 mod driver;
 
-/// As many cases, and no file: what a failure has found becomes a test of its own.
+/// The given number of cases, and no file of failures: a failure becomes a test of its own.
 #[cfg(test)]
 fn cases(cases: u32) -> proptest::test_runner::Config {
     proptest::test_runner::Config {

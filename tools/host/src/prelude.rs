@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Stands in for the kernel's prelude: as much of it as the pure files use.
+//! Replaces the kernel's prelude: the part of it that the pure files use.
 
 use core::{
     cell::Cell,
@@ -41,29 +41,29 @@ impl From<AllocError> for Error {
     }
 }
 
-/// Allocation flags; there are no others on the host.
+/// Allocation flags; they have no effect on the host.
 #[derive(Clone, Copy, Debug)]
 pub struct Flags(());
 
 pub const GFP_KERNEL: Flags = Flags(());
 pub const GFP_KERNEL_ACCOUNT: Flags = Flags(());
 
-/// There was no room, and what was to be put in.
+/// There was no room for this value.
 #[derive(Debug)]
 pub struct PushError<T>(pub T);
 
-/// The kernel's vector, which grows when asked to and never by itself.
+/// The kernel's vector, which grows only on request.
 #[derive(Debug)]
 pub struct KVec<T> {
     items: Vec<T>,
     capacity: usize,
 }
 
-/// The one for what may be too large for pages that lie side by side.
+/// The kernel's vector for data that may be too large for contiguous pages.
 pub type KVVec<T> = KVec<T>;
 
 thread_local! {
-    /// How many elements this thread has looked at in searches of vectors.
+    /// The number of elements that this thread has examined in searches of vectors.
     pub static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -93,7 +93,7 @@ impl<T> KVec<T> {
         Ok(())
     }
 
-    /// As that of slices, and counts.
+    /// As for slices; counts the elements that it examines.
     pub fn partition_point(&self, mut before: impl FnMut(&T) -> bool) -> usize {
         self.items.partition_point(|item| {
             LOOKED_AT.set(LOOKED_AT.get() + 1);

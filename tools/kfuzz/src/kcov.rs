@@ -15,10 +15,10 @@ const ENABLE: u64 = 0x6364;
 const REMOTE_ENABLE: u64 = 0x4018_6366;
 const TRACE_PC: u32 = 0;
 
-/// Entries of a buffer: the first is how many there are.
+/// The entries of a buffer; the first is their number.
 const ENTRIES: usize = 1 << 16;
 
-/// Any, as long as it is nobody else's.
+/// Any number that nothing else uses.
 const HANDLE: u64 = 1;
 
 #[repr(C)]
@@ -35,7 +35,7 @@ pub struct Kcov {
     area: *const AtomicU64,
 }
 
-/// Makes a thread write to a buffer.
+/// Enables coverage of a thread into a buffer.
 pub struct Enabler(RawFd);
 
 fn ioctl(fd: RawFd, cmd: u64, arg: usize) {
@@ -93,12 +93,12 @@ impl Kcov {
 }
 
 impl Enabler {
-    /// What the calling thread does.
+    /// Coverage of the calling thread.
     pub fn own(&self) {
         ioctl(self.0, ENABLE, TRACE_PC as usize);
     }
 
-    /// What is done on the calling thread's account by others.
+    /// Coverage of other threads that work for the calling thread (remote coverage).
     pub fn remote(&self) {
         let arg = RemoteArg {
             trace_mode: TRACE_PC,
@@ -110,7 +110,8 @@ impl Enabler {
     }
 }
 
-/// All places in the module's text that were ever reached, kept in a file with who was first.
+/// All places in the module's text that were ever reached, kept in a file with the thread that was
+/// first.
 pub struct Reached {
     base: u64,
     all: BTreeSet<u32>,
@@ -131,7 +132,7 @@ impl Reached {
         }
     }
 
-    /// The place of an address that `by` has reached, unless it is not in the module.
+    /// The place of an address that `by` has reached; `None` outside the module.
     pub fn add(&mut self, pc: u64, by: &str) -> Option<u32> {
         let at = u32::try_from(pc.checked_sub(self.base)?).ok()?;
         if at >= 1 << 20 {

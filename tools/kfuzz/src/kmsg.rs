@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the kernel reports. WARN, KASAN and UBSAN can be made to end the machine at once; lockdep,
-//! RCU's checks and others have nothing for that and only say so.
+//! Reports of the kernel. WARN, KASAN and UBSAN can stop the machine at once. Lockdep, RCU's
+//! checks and others only write to the log.
 
 use std::{
     fs::File,
@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::OpenOptionsExt,
 };
 
-/// By which a report is known, a line each.
+/// Strings that identify a report, one in each line.
 const REPORTS: &str = include_str!("../../../scripts/lib/reports");
 
 fn is_report(text: &str) -> bool {
@@ -17,7 +17,7 @@ fn is_report(text: &str) -> bool {
     known.any(|report| text.contains(report))
 }
 
-/// The kernel's log from here on.
+/// The kernel's log from now on.
 pub struct Log(File);
 
 impl Log {
@@ -34,9 +34,9 @@ impl Log {
         Self(open().unwrap_or_else(|e| panic!("{path}: {e}")))
     }
 
-    /// The first line since the last time that belongs to a report.
+    /// The first line since the last call that belongs to a report.
     pub fn report(&mut self) -> Option<String> {
-        // A read takes one record.
+        // A read returns one record.
         let mut record = [0; 8192];
         loop {
             match self.0.read(&mut record) {
@@ -47,7 +47,7 @@ impl Log {
                     }
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return None,
-                // Older records are gone; it goes on with the oldest that there is.
+                // Older records are gone; reading continues with the oldest one left.
                 Err(e) if e.raw_os_error() == Some(libc::EPIPE) => (),
                 Err(e) => panic!("the kernel's log: {e}"),
             }

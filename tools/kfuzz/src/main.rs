@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fuzzes a vhost-net module from userspace. libFuzzer makes the inputs; what they reach is the
+//! Fuzzes a vhost-net module from userspace. libFuzzer generates the inputs. It is guided by the
 //! kernel's coverage of the module (KCOV), of the calling thread and of the workers.
 //!
-//! Each input is written to a file before it is run, so that it survives the kernel. When the
-//! kernel has reported something, it ends there: the input is the culprit or close to it. With
-//! `VNR_UNGUIDED` no coverage is collected, and inputs can be run again on any kernel.
+//! Each input is written to a file before it is run, so it remains after a crash of the kernel.
+//! The fuzzer stops when the kernel has reported something: the last input is the cause, or close
+//! to it. With `VNR_UNGUIDED` no coverage is collected, and inputs can be run again on any kernel.
 
 #![no_main]
 
@@ -27,7 +27,7 @@ use std::{
     sync::mpsc::{channel, Receiver, Sender},
 };
 
-/// What libFuzzer takes for coverage beside its own.
+/// Counters that libFuzzer uses as coverage besides its own.
 const COUNTERS: usize = 1 << 16;
 #[link_section = "__libfuzzer_extra_counters"]
 static mut EXTRA: [u8; COUNTERS] = [0; COUNTERS];
@@ -42,7 +42,7 @@ fn count(at: u32) {
     }
 }
 
-/// A thread whose workers' coverage is collected: it makes the owner's requests.
+/// A thread with coverage of its workers: it makes the requests of the owner.
 struct Owner {
     ask: Sender<i32>,
     done: Receiver<()>,

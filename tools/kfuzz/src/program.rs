@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an input does: requests of two devices on shared taps and eventfds, of one process or of
-//! two, and what a guest does in its memory meanwhile.
+//! The operations of an input: requests to two devices on shared taps and eventfds, by one or two
+//! processes, and the guest's writes to its memory in the meantime.
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use std::{
@@ -18,12 +18,12 @@ use vhost_selftests::{
 
 const DEVICES: usize = 2;
 const STEPS: usize = 120;
-/// Rings of this many entries, their parts each on a page.
+/// The size of rings; each part has a page of its own.
 const SIZE: u64 = 64;
 const AVAIL: u64 = 0x1000;
 const USED: u64 = 0x2000;
 
-/// Requests by number, also those that are none.
+/// Requests by number, with invalid ones.
 const REQUESTS: [u64; 20] = [
     GET_FEATURES,
     SET_FEATURES,
@@ -47,7 +47,7 @@ const REQUESTS: [u64; 20] = [
     0x4008_AF7F,
 ];
 
-/// Whether there was another process, which is no more.
+/// Kills the other process, if any. Whether there was one.
 fn ended(child: Option<Child>) -> bool {
     child.is_some_and(|child| {
         child.killed().unwrap_or_else(|what| panic!("{what}"));
@@ -55,7 +55,7 @@ fn ended(child: Option<Child>) -> bool {
     })
 }
 
-/// What outlives an input.
+/// The resources that outlive an input.
 pub struct Program {
     path: String,
     mem: Memory,
@@ -76,7 +76,7 @@ impl Program {
         }
     }
 
-    /// Runs an input on fresh devices; `own` makes this process their owner.
+    /// Runs an input on new devices; with `own` this process is their owner.
     pub fn run(&mut self, data: &[u8], own: impl Fn(&Vhost)) {
         for at in RING_AT {
             self.mem.write(at, &[0; 0x3000]);
@@ -96,7 +96,7 @@ impl Program {
             if !u.ratio(1, 24)? {
                 return self.step(u, &devs, &own);
             }
-            // The one there is goes, with what it owns still running.
+            // The other process is killed, while the devices that it owns are active.
             if !ended(child.take()) {
                 let len = u.arbitrary_len::<u8>()?.min(200);
                 let part = u.bytes(len)?;
@@ -113,7 +113,7 @@ impl Program {
             Ok(())
         });
         ended(child);
-        // What is queued is run before a backend goes.
+        // Queued work runs before a backend is closed.
         for dev in &devs {
             for queue in [RX, TX] {
                 let _ = dev.set_backend(queue, -1);
@@ -175,7 +175,7 @@ impl Program {
         })
     }
 
-    /// A device that may run, mostly.
+    /// Sets up a device so that it mostly works.
     fn set_up(&self, u: &mut Unstructured<'_>, dev: &Vhost, own: &dyn Fn(&Vhost)) -> Result<()> {
         if u.ratio(1, 4)? {
             let _ = dev.set_fork_from_owner(u.int_in_range(0..=2)?);
@@ -207,7 +207,7 @@ impl Program {
         Ok(())
     }
 
-    /// Any request with any bytes as its argument, or none.
+    /// Any request with an argument of any bytes, or none.
     fn request(&self, u: &mut Unstructured<'_>, dev: &Vhost) -> Result<()> {
         let cmd = *u.choose(&REQUESTS)?;
         let mut words: [u64; 13] = [0; 13];
@@ -227,7 +227,7 @@ impl Program {
         Ok(())
     }
 
-    /// Makes a chain available, good or not.
+    /// Makes a chain available, valid or not.
     fn post(&self, u: &mut Unstructured<'_>) -> Result<()> {
         let at = *u.choose(&RING_AT)?;
         let head = u.int_in_range(0..=SIZE - 1)?;
@@ -294,7 +294,7 @@ impl Program {
         Ok(())
     }
 
-    /// Any bytes anywhere in a ring.
+    /// Writes any bytes anywhere in a ring.
     fn raw_ring(&self, u: &mut Unstructured<'_>) -> Result<()> {
         let at = *u.choose(&RING_AT)? + u.int_in_range(0..=0x2400)?;
         let len = u.int_in_range(1..=16)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What asks for something of a file and is told later: io_uring and aio.
+//! Asynchronous requests on a file: io_uring and aio.
 
 use crate::vhost::{Errno, Result};
 use std::{
@@ -16,9 +16,9 @@ const IORING_OP_POLL_ADD: u8 = 6;
 const IOCB_CMD_POLL: u16 = 5;
 const PAGE: usize = 4096;
 
-/// The parameters of `io_uring_setup`; zeroes ask for nothing special. From the tenth word on the
-/// offsets in the mapping are told: of the submission ring, and from the twentieth on of the
-/// completion ring.
+/// The parameters of `io_uring_setup`; zeroes request nothing special. The kernel returns the
+/// offsets of the submission ring from the tenth word on, and those of the completion ring from
+/// the twentieth on.
 type Params = [u32; 30];
 const SQ_TAIL: usize = 11;
 const SQ_ARRAY: usize = 16;
@@ -34,7 +34,7 @@ pub fn map(fd: RawFd, len: usize, offset: i64) -> *mut libc::c_void {
     at
 }
 
-/// A mapped io_uring, of which the first request alone is ever used.
+/// A mapped io_uring, of which only the first entry is ever used.
 pub struct IoUring {
     ring: Option<OwnedFd>,
     at: *mut libc::c_void,
@@ -67,7 +67,7 @@ impl IoUring {
         self.ring.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
-    /// Makes a file one of its fixed files.
+    /// Registers a file as a fixed file.
     pub fn register(&self, file: RawFd) {
         let register = libc::SYS_io_uring_register;
         // SAFETY: An array of one descriptor.
@@ -75,7 +75,7 @@ impl IoUring {
         assert!(ret == 0, "io_uring_register: {:?}", Errno::last());
     }
 
-    /// Closes its file; the mapping stays.
+    /// Closes its file; the mapping remains.
     pub fn close(&mut self) {
         self.ring = None;
     }
@@ -85,7 +85,7 @@ impl IoUring {
         unsafe { AtomicU32::from_ptr(self.at.byte_add(at as usize).cast()) }
     }
 
-    /// Asks to be told when a file is readable: `None` while it is not, or how that ended.
+    /// Requests a poll for readability: `None` while it has not completed, or its result.
     pub fn poll(&self, file: RawFd) -> Option<i32> {
         let sqes = map(self.fd(), PAGE, IORING_OFF_SQES).cast::<u8>();
         // SAFETY: The first entry: operation, file, and which events.
@@ -105,7 +105,7 @@ impl IoUring {
         if self.word(params[CQ_TAIL]).load(Ordering::Acquire) == 0 {
             return None;
         }
-        // The result stands behind the request's own word.
+        // The result follows the user data.
         Some(self.word(params[CQ_CQES] + 8).load(Ordering::Relaxed) as i32)
     }
 }
@@ -117,7 +117,7 @@ impl Drop for IoUring {
     }
 }
 
-/// A context of the older interface, which is part of the address space.
+/// An aio context, which is part of the address space.
 pub struct Aio(usize);
 
 impl Default for Aio {
@@ -135,7 +135,7 @@ impl Aio {
         Self(context)
     }
 
-    /// Asks to be told when a file is readable.
+    /// Requests a poll for readability.
     pub fn poll(&self, file: RawFd) -> Result {
         // SAFETY: All zero is a valid request.
         let mut request: libc::iocb = unsafe { zeroed() };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What one run of a queue may move: no more than 256 packets, also when buffers are added just as
-//! the queue has run dry. Then it is the turn of whoever else waits for the worker.
+//! What one run of a queue may move: at most 256 packets, also when buffers are added whenever the
+//! ring has become empty. Then other work of the worker runs.
 
 use crate::{
     changes::flood,
@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Packets of one run.
+/// Packets in one run.
 const WEIGHT: u64 = 256;
 
 const C: &str = "it counts nothing";
@@ -34,14 +34,14 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case_c_fails("no run moves more, as fast as can be", C, || flooded(path));
 }
 
-/// Packets and runs of a queue until now.
+/// Packets and runs of a queue so far.
 fn moved(net: &Net<'_>, queue: u32) -> std::result::Result<[u64; 2], String> {
     let side = ["rx", "tx"][queue as usize];
     let count = |what| net.counter(&format!("{side}-{what}"));
     Ok([count("packets")?, count("runs")?])
 }
 
-/// Makes that many of the same buffer available and does not kick.
+/// Makes the same buffer available that many times, without a kick.
 fn add(net: &mut Net<'_>, queue: u32, count: u32) {
     let flags = [DESC_WRITE, 0][queue as usize];
     for _ in 0..count {
@@ -50,7 +50,9 @@ fn add(net: &mut Net<'_>, queue: u32, count: u32) {
     net.ring(queue).publish();
 }
 
-/// The worker has found nothing more and asks for a kick, which takes until more is there.
+/// The worker finds the ring empty and enables notifications. This access is held up until more
+/// buffers are available.
+/// more.
 fn slipped_in(path: &str, queue: u32) -> Outcome {
     const EACH: u32 = 250;
     let mem = Memory::new();
@@ -93,7 +95,7 @@ fn slipped_in(path: &str, queue: u32) -> Outcome {
     Ok(())
 }
 
-/// Buffers are added all the time, and frames are received meanwhile.
+/// Buffers are added continuously while frames are received.
 fn flooded(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1 | F_EVENT_IDX));
@@ -105,7 +107,7 @@ fn flooded(path: &str) -> Outcome {
     let (wire, incoming, frames) = (net.wire.as_raw_fd(), frame(3, 200), Cell::new(0));
     let few = rounds(10).max(2);
     let (mut sent, mut received) = (0, 0);
-    // Where the machine is slow or busy a second may be a few runs only.
+    // On a slow or busy machine a second may have only a few runs.
     for _ in 0..15 {
         let end = Instant::now() + Duration::from_secs(1);
         sent += flood(&mut net, || {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is exchanged while packets flow: backends, tables, eventfds, owners.
+//! Replacing backends, tables, eventfds and owners while packets flow.
 
 use crate::{
     ensure, ensure_eq,
@@ -27,7 +27,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("SET_OWNER and RESET_OWNER race", || race(path));
 }
 
-/// Keeps the transmit ring full for as long as `go` says, which is asked after each round.
+/// Keeps the transmit ring full while `go` returns true; `go` is called after each round.
 pub fn flood(net: &mut Net<'_>, go: impl Fn() -> bool) -> u32 {
     let mut data = vec![0; net.options.hdr()];
     data.extend(frame(0, 60));
@@ -46,7 +46,7 @@ pub fn flood(net: &mut Net<'_>, go: impl Fn() -> bool) -> u32 {
     done
 }
 
-/// For [`flood`]: leaves the processors to whoever is to be done.
+/// For [`flood`]: yields the processor.
 fn until(done: &AtomicBool) -> bool {
     std::thread::sleep(Duration::from_micros(200));
     !done.load(Ordering::Acquire)

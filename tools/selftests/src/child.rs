@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Other processes, which have what this one has.
+//! Processes forked from this one.
 
 use std::{
     io::{Error, ErrorKind},
@@ -9,41 +9,41 @@ use std::{
     process::ExitStatus,
 };
 
-/// Killed when it is dropped, wherever it is, if it has not ended.
+/// A child process; killed on drop if it has not exited.
 pub struct Child {
     pid: libc::pid_t,
     ended: bool,
 }
 
 impl Child {
-    /// A process with a copy of all memory that runs `body` and ends with its status.
+    /// Forks a process that runs `body` and exits with its status.
     pub fn new(body: impl FnOnce() -> i32) -> Self {
-        // SAFETY: The child uses none of the locks that other threads may hold but the
-        // allocator's, which the C library takes care of.
+        // SAFETY: The child takes no lock that other threads may hold, except the allocator's,
+        // which the C library handles at fork.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "fork: {}", Error::last_os_error());
         if pid == 0 {
-            // What the caller would do next is the parent's.
+            // The child must not return to the caller.
             let status = catch_unwind(AssertUnwindSafe(body)).unwrap_or(101);
-            // SAFETY: Ends the child.
+            // SAFETY: Exits the child.
             unsafe { libc::_exit(status) };
         }
         Self { pid, ended: false }
     }
 
-    /// How it ends.
+    /// Waits for its exit and returns the status.
     pub fn wait(mut self) -> ExitStatus {
         self.reap()
     }
 
-    /// Its number.
+    /// Its process ID.
     pub fn pid(&self) -> libc::pid_t {
         self.pid
     }
 
-    /// Kills it without waiting for its end.
+    /// Kills it without waiting for its exit.
     pub fn kill(&self) {
-        // SAFETY: No pointers; ours until it is waited for.
+        // SAFETY: No pointers; the child is ours until it is waited for.
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
     }
 
@@ -51,7 +51,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// How it had ended by itself.
+    /// The status with which it had exited by itself.
     pub fn killed(self) -> Result<(), String> {
         self.kill();
         let status = self.wait();
@@ -62,7 +62,7 @@ impl Child {
         }
     }
 
-    /// That it has ended. Its number is still its own.
+    /// Waits for its exit and reaps it. The value keeps its process ID.
     pub fn reaped(mut self) -> Self {
         self.reap();
         self

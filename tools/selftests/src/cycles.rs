@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Devices that can be reached from what their owner, or they, keep: whatever the owner does, and
-//! also when it dies, everything goes.
+//! Devices that are reachable from resources of their owner, or the reverse. Whatever the owner
+//! does, and also when it dies, everything must be freed.
 
 use crate::{
     aio::{map, Aio, IoUring},
@@ -25,23 +25,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What else knows the device's file than the owner's descriptor.
+/// What references the device's file besides the owner's descriptor.
 #[derive(Clone, Copy)]
 enum By {
-    /// A ring that has it as a fixed file, of which only the mapping is left.
+    /// An io_uring with the file as a fixed file, of which only the mapping is left.
     IoUring,
-    /// A request to be told when it is readable, which is part of the address space.
+    /// An aio request to poll it, which is part of the address space.
     Aio,
-    /// A socket that is under way to itself, and the device with it.
+    /// A socket in flight to itself, and the device's file with it.
     Socket,
-    /// An epoll that waits for it, and another that waits for the first.
+    /// An epoll file that waits for it, and another one that waits for the first.
     Epoll,
 }
 
-/// How the owner ends.
+/// What the owner does at the end.
 #[derive(Clone, Copy)]
 enum End {
-    /// It gives back all that it has, and lives.
+    /// It closes everything and lives.
     Closes,
     /// It is killed.
     Dies,
@@ -72,7 +72,7 @@ pub fn run(suite: &mut Suite, path: &str) {
             || survives(path, fork),
         );
     }
-    // What the C module keeps here it keeps for ever.
+    // The C module leaks these for ever.
     for (kind, fork) in kinds {
         for (name, by) in [("io_uring", By::IoUring), ("aio", By::Aio)] {
             suite.case_c_fails(
@@ -84,7 +84,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     }
 }
 
-/// Tells whether some memory is still mapped anywhere.
+/// A file that shows whether it is still mapped anywhere.
 struct Tracer(OwnedFd);
 
 impl Tracer {
@@ -94,19 +94,19 @@ impl Tracer {
         // SAFETY: A terminated name.
         let fd = unsafe { libc::memfd_create(c"vt".as_ptr(), libc::MFD_ALLOW_SEALING) };
         assert!(fd >= 0, "memfd: {:?}", Errno::last());
-        // SAFETY: Just made, and of no length yet.
+        // SAFETY: Just created, with length 0.
         unsafe {
             libc::ftruncate(fd, Self::LEN as i64);
             Self(OwnedFd::from_raw_fd(fd))
         }
     }
 
-    /// Makes it part of this address space, for good.
+    /// Maps it into this address space and never unmaps it.
     fn map(&self) {
         map(self.0.as_raw_fd(), Self::LEN, 0);
     }
 
-    /// Nothing can be sealed against writes while somebody has it mapped for that.
+    /// A file with a writable mapping cannot be sealed against writes.
     fn is_mapped(&self) -> bool {
         // SAFETY: No pointers.
         let ret = unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_ADD_SEALS, libc::F_SEAL_WRITE) };
@@ -114,7 +114,7 @@ impl Tracer {
     }
 }
 
-/// What is to be kept for as long as the device is known this way.
+/// The references that must exist for as long as the device is reachable this way.
 enum Known {
     Ring(#[allow(dead_code)] IoUring),
     Aio(#[allow(dead_code)] Aio),
@@ -153,7 +153,7 @@ fn make_known(by: By, fd: RawFd) -> Known {
                 let ret = unsafe { libc::epoll_ctl(poll, libc::EPOLL_CTL_ADD, fd, &mut event) };
                 assert!(ret == 0, "epoll_ctl: {:?}", Errno::last());
             }
-            // The one that waits for the device is known to the other alone.
+            // Only the outer epoll file references the one that waits for the device.
             // SAFETY: Ours.
             unsafe { libc::close(polls[0]) };
         }
@@ -161,14 +161,14 @@ fn make_known(by: By, fd: RawFd) -> Known {
     Known::Elsewhere
 }
 
-/// How many open files the module has.
+/// The number of open files of the module.
 fn references() -> i64 {
     let read = |name| fs::read_to_string(format!("/sys/module/{name}/refcnt"));
     let text = read("vhost_net_rs").or_else(|_| read("vhost_net"));
     text.expect("the module").trim().parse().expect("a number")
 }
 
-/// What is left of the owner's device.
+/// What remains of the owner's device.
 fn left(owner: &Child, tracer: Option<&Tracer>, before: i64) -> Option<String> {
     let taps = fs::read_dir("/sys/class/net")
         .expect("interfaces")
@@ -187,7 +187,7 @@ fn left(owner: &Child, tracer: Option<&Tracer>, before: i64) -> Option<String> {
     tracer?.is_mapped().then(|| "its memory".into())
 }
 
-/// Whether a worker is there that was made by the first thread of a process.
+/// Whether there is a worker that was created by the first thread of the process.
 fn worker_of(pid: i32) -> bool {
     let name = format!("vhost-{pid}");
     fs::read_dir("/proc")
@@ -202,7 +202,7 @@ fn worker_of(pid: i32) -> bool {
         })
 }
 
-/// How long what must go is waited for.
+/// The time limit for everything to be freed.
 fn patience() -> Duration {
     Duration::from_secs(if SLOW.load(Relaxed) { 20 } else { 5 })
 }
@@ -211,14 +211,14 @@ fn nothing_left(owner: &Child, tracer: Option<&Tracer>, before: i64) -> Outcome 
     let end = Instant::now() + patience();
     while let Some(what) = left(owner, tracer, before) {
         ensure!(Instant::now() < end, "{what} is left");
-        // Sockets that only know themselves are looked for when another is closed.
+        // Closing a socket makes the kernel collect sockets that only reference themselves.
         drop(UnixDatagram::unbound());
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
 }
 
-/// Starts a device, with a worker of a kind, that works.
+/// Starts a device with a worker of this kind and checks that it works.
 fn start(dev: Vhost, mem: &Memory, fork: u8) -> std::result::Result<Net<'_>, String> {
     dev.set_fork_from_owner(fork).expect("kind of thread");
     let mut net = Net::start_with(dev, mem, Options::new(F_VERSION_1), false);
@@ -243,7 +243,7 @@ fn ends(path: &str, fork: u8, by: By, end: End) -> Outcome {
             End::Dies => {
                 let (dev, tap) = (net.dev.as_raw_fd(), net.tap.as_raw_fd());
                 forget((net, known));
-                // Nothing but what was made known is left of the device.
+                // Only the reference under test remains of the device.
                 // SAFETY: Ours.
                 unsafe { (libc::close(dev), libc::close(tap)) };
             }
@@ -268,7 +268,7 @@ fn ends(path: &str, fork: u8, by: By, end: End) -> Outcome {
     }
 }
 
-/// The owner is another process than the one that has opened the device and keeps it.
+/// The owner is a process other than the one that has opened the device and keeps it open.
 fn survives(path: &str, fork: u8) -> Outcome {
     let before = references();
     let tracer = Tracer::new();
@@ -295,13 +295,13 @@ fn survives(path: &str, fork: u8) -> Outcome {
     let owner = owner.reaped();
     let end = Instant::now() + patience();
     while tracer.is_mapped() {
-        // What is asked for meanwhile finds nobody.
+        // Requests in the meantime find no owner.
         kick.signal(1);
         ensure!(Instant::now() < end, "the owner's memory is left");
         std::thread::sleep(Duration::from_millis(20));
     }
     kick.signal(1);
-    // Waits for what is queued.
+    // Waits for the queued work.
     ensure!(
         dev.set_mem_table(&[], 0) == Err(EPERM),
         "the memory table was let be set by another process"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets through both rings: every byte arrives, whatever was negotiated.
+//! Packets through both rings: every byte arrives, for all negotiated features.
 
 use crate::{
     diag, ensure, ensure_eq,
@@ -55,7 +55,8 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("a flood one way does not starve the other", || starve(path));
 }
 
-/// Frames of every size each way, in one piece, in several, and through tables.
+/// Frames of every size in both directions, in one segment, in several, and through indirect
+/// tables.
 fn both_ways(path: &str, features: u64) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(features));
@@ -95,7 +96,7 @@ fn both_ways(path: &str, features: u64) -> Outcome {
     Ok(())
 }
 
-/// Receives a frame, in one buffer of one or of three pieces.
+/// Receives a frame in one buffer of one or three segments.
 fn receive_one(net: &mut Net<'_>, seed: u32, len: usize, pieces: bool) -> Outcome {
     let hdr = net.options.hdr();
     let at = BUFFERS + 0x2_0003;
@@ -118,7 +119,7 @@ fn receive_one(net: &mut Net<'_>, seed: u32, len: usize, pieces: bool) -> Outcom
     Ok(())
 }
 
-/// More buffers than the indices can count, a few at a time, a few bytes each.
+/// More buffers than the 16-bit indices can count, a few at a time, with a few bytes each.
 fn wrap_around(path: &str, features: u64) -> Outcome {
     let count = rounds(70_000);
     let mem = Memory::new();
@@ -177,7 +178,7 @@ fn kthread(path: &str) -> Outcome {
     Ok(())
 }
 
-/// While the guest sends as fast as it can, packets for it still get through.
+/// While the guest sends as fast as it can, it still receives packets.
 fn starve(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files that report an error while they are waited for.
+//! Files that report an error while they are being waited on.
 
 use crate::{
     ensure, ensure_eq,
@@ -12,7 +12,7 @@ use crate::{
 };
 use std::{os::fd::AsRawFd, time::Duration};
 
-/// How long what must come is waited for.
+/// The time limit for events that must happen.
 const SOON: Duration = Duration::from_secs(4);
 
 pub fn run(suite: &mut Suite, path: &str) {
@@ -43,7 +43,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     );
 }
 
-/// A tap that somebody else reads and writes, and a packet socket on it, for a device without a
+/// A tap that another process reads and writes, and a packet socket on it, for a device without a
 /// backend.
 fn packet_socket<'m>(path: &str, mem: &'m Memory) -> (Net<'m>, Tap, Wire) {
     let options = Options::new(F_VERSION_1 | F_NET_HDR);
@@ -106,7 +106,7 @@ fn comes_and_goes(path: &str) -> Outcome {
         "the backend"
     );
     tap.set_up(false);
-    // The run that this makes finds no frame and an error.
+    // The run that this causes finds no frame and an error.
     net.rx_post(&[&[(BUFFERS, 2048, 0)]]);
     std::thread::sleep(Duration::from_millis(300));
     tap.set_up(true);
@@ -118,12 +118,12 @@ fn comes_and_goes(path: &str) -> Outcome {
 fn gone(path: &str, features: u64) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(features));
-    // By index, the device has not seen the second.
+    // With EVENT_IDX, the device has not read the second one.
     net.rx_post(&[&[(BUFFERS, 2048, 0)]]);
     net.rx_post(&[&[(BUFFERS + 0x1000, 2048, 0)]]);
     std::thread::sleep(Duration::from_millis(300));
     ensure!(net.tap.delete(), "ip link del failed");
-    // The run that this makes finds no interface.
+    // The run that this causes finds no interface.
     net.kick(RX);
     std::thread::sleep(Duration::from_millis(300));
     net.tap.make(12);
@@ -137,7 +137,7 @@ fn gone(path: &str, features: u64) -> Outcome {
 fn full_kick(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
-    // Userspace alone gets it there but for one.
+    // Only userspace can fill the counter up to its maximum minus one.
     let full = EventFd::new();
     ensure!(full.signal(u64::MAX - 1), "filling the eventfd");
     net.dev

@@ -8,8 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A control group, removed when dropped. Of the files that are used at its limit the opened ones
-/// are kept, for to open one takes memory of the group.
+/// A control group; removed on drop. The files that are used at its limit are kept open, since
+/// opening one takes memory of the group.
 pub struct Group {
     path: PathBuf,
     max: File,
@@ -32,30 +32,30 @@ impl Group {
         Ok(group)
     }
 
-    /// The calling process is in it from here on.
+    /// Moves the calling process into it.
     pub fn join(&self) -> std::io::Result<()> {
         fs::write(self.path.join("cgroup.procs"), "0")
     }
 
-    /// What its processes use, in bytes.
+    /// The memory that it uses, in bytes.
     pub fn current(&self) -> std::io::Result<u64> {
         let bytes = fs::read_to_string(self.path.join("memory.current"))?;
         Ok(bytes.trim().parse().unwrap_or(0))
     }
 
-    /// Of that, what the kernel has allocated for them.
+    /// The part of it that the kernel has allocated.
     pub fn kernel(&self) -> std::io::Result<i64> {
         let stat = fs::read_to_string(self.path.join("memory.stat"))?;
         let bytes = stat.lines().find_map(|line| line.strip_prefix("kernel "));
         Ok(bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or(0))
     }
 
-    /// Lets them use no more than that from here on.
+    /// Sets its limit.
     pub fn limit(&self, bytes: u64) -> std::io::Result<()> {
         self.max.write_all_at(bytes.to_string().as_bytes(), 0)
     }
 
-    /// How often something has met its limit.
+    /// How often its limit has been reached.
     pub fn reached(&self) -> std::io::Result<u64> {
         let mut events = [0; 512];
         let len = self.events.read_at(&mut events, 0)?;

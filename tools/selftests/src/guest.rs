@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A split ring as the guest drives it.
+//! A split ring, as the guest's driver uses it.
 
 pub use crate::mem::{Memory, Piece, DESC_INDIRECT, DESC_NEXT, DESC_WRITE, GPA, SIZE};
 use crate::vhost::VringAddr;
@@ -9,18 +9,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A split ring, driven as a guest does, or as it should not.
+/// A split ring, driven as a driver must, or must not.
 pub struct Ring<'m> {
     pub mem: &'m Memory,
     pub size: u16,
-    /// Where it is for the guest; the parts follow each other, each on its own pages.
+    /// Its guest address; each part follows the one before, on its own pages.
     base: u64,
     event_idx: bool,
     next_avail: u16,
     last_used: u16,
     next_desc: u16,
     free: u16,
-    /// How many descriptors each chain has, by its head.
+    /// The number of descriptors of each chain, by its head.
     lens: Vec<u16>,
 }
 
@@ -58,17 +58,17 @@ impl<'m> Ring<'m> {
         Self::round(self.avail() + 2 * u64::from(self.size) + 6)
     }
 
-    /// Moves it, as it is, to another place in guest memory. The device must be told.
+    /// Moves it unchanged to another place in guest memory. The caller must tell the device.
     pub fn move_to(&mut self, base: u64) {
         let len = (self.used() - self.base) as usize + 8 * usize::from(self.size) + 8;
         let bytes = self.mem.read(self.base, len);
-        // What is left behind must not be mistaken for the ring.
+        // The old place must not be mistaken for the ring.
         self.mem.write(self.base, &vec![0xee; len]);
         self.mem.write(base, &bytes);
         self.base = base;
     }
 
-    /// The addresses as the ioctl wants them.
+    /// The addresses in the form of the ioctl.
     pub fn addr(&self, index: u32) -> VringAddr {
         VringAddr {
             index,
@@ -81,7 +81,7 @@ impl<'m> Ring<'m> {
     }
 
     fn word(&self, gpa: u64) -> &AtomicU16 {
-        // SAFETY: In the mapping and aligned, which stays as long as `mem`.
+        // SAFETY: In the mapping, which lives as long as `mem`, and aligned.
         unsafe { AtomicU16::from_ptr(self.mem.at(gpa).cast()) }
     }
 
@@ -89,7 +89,7 @@ impl<'m> Ring<'m> {
         self.write_desc(self.desc() + 16 * u64::from(index), piece, next);
     }
 
-    /// A descriptor anywhere, for indirect tables.
+    /// Writes a descriptor to any address, for indirect tables.
     pub fn write_desc(&self, at: u64, piece: Piece, next: u16) {
         self.mem.write_desc(at, piece, next);
     }
@@ -98,7 +98,8 @@ impl<'m> Ring<'m> {
         self.free
     }
 
-    /// Makes a chain of the next free descriptors available, not yet published.
+    /// Adds a chain of the next free descriptors to the available ring, without updating the
+    /// index.
     pub fn add(&mut self, pieces: &[Piece]) -> u16 {
         let head = self.next_desc;
         let count = pieces.len() as u16;
@@ -115,7 +116,7 @@ impl<'m> Ring<'m> {
         head
     }
 
-    /// The same through a table at `table`.
+    /// The same with an indirect table at `table`.
     pub fn add_indirect(&mut self, table: u64, pieces: &[Piece]) -> u16 {
         for (i, &(addr, len, flags)) in pieces.iter().enumerate() {
             let more = if i + 1 < pieces.len() { DESC_NEXT } else { 0 };
@@ -128,7 +129,7 @@ impl<'m> Ring<'m> {
         self.add(&[(table, 16 * pieces.len() as u32, DESC_INDIRECT)])
     }
 
-    /// Puts a head into the available ring, whatever it is.
+    /// Adds any head to the available ring.
     pub fn push_head(&mut self, head: u16) {
         let slot = self.next_avail % self.size;
         self.word(self.avail() + 4 + 2 * u64::from(slot))
@@ -136,7 +137,7 @@ impl<'m> Ring<'m> {
         self.next_avail = self.next_avail.wrapping_add(1);
     }
 
-    /// Shows the device what was added.
+    /// Updates the available index.
     pub fn publish(&self) {
         self.word(self.avail() + 2)
             .store(self.next_avail, Ordering::Release);
@@ -151,7 +152,7 @@ impl<'m> Ring<'m> {
         }
     }
 
-    /// Shows it an index of the caller's choice.
+    /// Sets the available index to any value.
     pub fn publish_idx(&self, idx: u16) {
         self.word(self.avail() + 2).store(idx, Ordering::SeqCst);
     }
@@ -160,7 +161,7 @@ impl<'m> Ring<'m> {
         self.next_avail
     }
 
-    /// Whether the device wants a kick for what was published since `old`.
+    /// Whether the device requires a kick for the buffers published since `old`.
     pub fn needs_kick(&self, old: u16) -> bool {
         fence(Ordering::SeqCst);
         if self.event_idx {
@@ -174,7 +175,7 @@ impl<'m> Ring<'m> {
         }
     }
 
-    /// Asks for no interrupt, or for one with the next used entry.
+    /// Requests no interrupt, or one with the next used entry.
     pub fn set_interrupts(&self, on: bool) {
         if self.event_idx {
             let event = if on {
@@ -214,7 +215,7 @@ impl<'m> Ring<'m> {
         self.wait_used_for(Duration::from_secs(20))
     }
 
-    /// Waits for the next used entry, which may not come.
+    /// Waits for the next used entry; `None` when there is none in time.
     pub fn wait_used_for(&mut self, time: Duration) -> Option<(u16, u32)> {
         let end = Instant::now() + time;
         loop {

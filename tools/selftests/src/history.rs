@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What has gone wrong in vhost before: one case for each entry of its record, named after it.
+//! Known defects of vhost: at least one case for each entry of the record, named after it.
 
 mod packets;
 mod races;
@@ -13,7 +13,7 @@ use crate::{
     vhost::{Errno, F_EVENT_IDX},
 };
 
-/// Entries about what is not offered, and therefore cannot be reached.
+/// Entries about features that are not offered, which cannot be reached.
 const NOT_YET: [(&str, &str); 15] = [
     ("CVE-2012-2119: segments of a zerocopy packet", "zerocopy"),
     (
@@ -53,8 +53,8 @@ const NOT_YET: [(&str, &str); 15] = [
     ("an IOTLB message without an owner", "device IOTLB"),
 ];
 
-/// Entries that no program can show by itself, or that are cases of another suite, and how they
-/// are checked. They count as nothing here.
+/// Entries that no test program can show, or that another suite covers, with how they are checked.
+/// They are not counted here.
 const ELSEWHERE: [(&str, &str); 5] = [
     (
         "2021, PREEMPT_RT: guests that lose the network",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest that breaks every rule: a ring that cannot be trusted stops, a buffer that is wrong in
-//! itself comes back, the error is told, and nothing spins.
+//! A guest that breaks every rule. A ring that cannot be trusted stops its queue; an invalid
+//! buffer is returned; the error eventfd is signalled; the worker does not spin.
 
 mod bad;
 mod rings;
@@ -15,12 +15,12 @@ use crate::{
     vhost::*,
 };
 
-/// How the device takes a mistake.
+/// How the device must handle a fault.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expect {
     /// The queue stops and the error eventfd fires.
     Stop,
-    /// The buffer comes back used, and the next one is served.
+    /// The buffer is returned, and the next one is served.
     Drop,
 }
 
@@ -81,7 +81,7 @@ fn index_beyond(n: &mut Net<'_>, queue: u32) {
     n.ring(queue).publish_idx(idx);
 }
 
-/// For the record of what has gone wrong.
+/// For the record of known defects.
 pub fn indices_beyond(path: &str) -> Outcome {
     mistake(path, TX, Expect::Stop, |n| index_beyond(n, TX))?;
     mistake(path, RX, Expect::Stop, |n| index_beyond(n, RX))
@@ -92,12 +92,13 @@ fn one(n: &mut Net<'_>, addr: u64, len: u32) {
     n.ring(TX).push_head(0);
 }
 
-/// Makes a mistake on a queue that works, sees what comes of it, and that it works again.
+/// Causes a fault on a queue that works, checks the outcome, and checks that the queue works
+/// again.
 fn mistake(path: &str, queue: u32, expect: Expect, build: Build) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1 | F_INDIRECT));
     build(&mut net);
-    // A mistake in the index has been published already.
+    // A fault in the index has already been published.
     if net.ring(queue).avail_idx() > 0 {
         net.ring(queue).publish();
     }
@@ -110,7 +111,7 @@ fn mistake(path: &str, queue: u32, expect: Expect, build: Build) -> Outcome {
     let spent = worker_time_in_a_while();
     diag!("worker's CPU time in the {WHILE:?} after: {spent:?}");
     let used = net.ring(queue).pop_used();
-    // Whatever comes of the checks, the device must be brought to rest.
+    // Also after a failed check, the device must become idle.
     let verdict = (|| {
         ensure!(spent < IDLE, "the worker spins: {spent:?} of {WHILE:?}");
         if expect == Expect::Stop {
@@ -127,7 +128,7 @@ fn mistake(path: &str, queue: u32, expect: Expect, build: Build) -> Outcome {
         libc::mprotect(at.cast(), 4096, libc::PROT_READ | libc::PROT_WRITE);
     }
     if expect == Expect::Drop && verdict.is_ok() {
-        // The queue goes on behind it, on the descriptors the driver thinks are free.
+        // The queue continues behind it, on the descriptors that the driver takes for free.
         net.tx(BUFFERS + 0x4000, &frame(5, 100));
         let next = net.ring(TX).wait_used();
         ensure!(next.is_some(), "the next buffer was not served");

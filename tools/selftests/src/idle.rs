@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A worker with nothing to do sleeps, and wakes up when there is.
+//! A worker with nothing to do sleeps, and wakes up when there is work.
 
 use crate::{
     ensure,
@@ -19,7 +19,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     }
 }
 
-/// That the worker sleeps now.
+/// Checks that the worker sleeps now.
 pub fn sleeps(when: &str) -> Outcome {
     let spent = worker_time_in_a_while();
     ensure!(spent < IDLE, "{when}: {spent:?} of {WHILE:?}");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Failures of allocations and of copies from and to user memory, each in its turn, by the
-//! kernel's own fault injection (`fail-nth`). Needs a kernel that has it.
+//! Failures of allocations and of copies from and to user memory, one after the other, through the
+//! kernel's fault injection (`fail-nth`). Requires a kernel with it.
 
 mod effects;
 mod files;
@@ -15,13 +15,13 @@ use crate::{
 };
 use std::{fs, os::unix::fs::FileExt, path::Path};
 
-/// Where the kernel says which failures there are.
+/// Where the kernel lists its kinds of failures.
 const KINDS: [&str; 3] = ["failslab", "fail_page_alloc", "fail_usercopy"];
 
-/// A case's part that yields something.
+/// The result of a part of a case.
 type Checked<T> = Result<T, String>;
 
-/// More failures than anything here can meet.
+/// More failures than any operation here can meet.
 const ENOUGH: u32 = 2000;
 
 pub fn run(suite: &mut Suite, path: &str) {
@@ -33,7 +33,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("no tap is held on to", no_tap_left);
 }
 
-/// All allocations may fail, also those that wait, and without a word in the log.
+/// Makes all allocations fail, those that may sleep included, without messages in the log.
 fn prepare() {
     for kind in KINDS {
         let dir = Path::new("/sys/kernel/debug").join(kind);
@@ -53,7 +53,7 @@ fn prepare() {
     }
 }
 
-/// Lets the nth failure that a thread can meet be met by it.
+/// Makes the nth possible failure of a thread happen.
 struct FailNth(fs::File);
 
 impl FailNth {
@@ -68,22 +68,24 @@ impl FailNth {
 
     fn set(&self, n: u32) {
         let n = n.to_string();
-        // This may meet a failure that is still to come, and then there is none any more.
+        // This write may meet a failure that is still set from before. Then no failure is set, and
+        // a second write succeeds.
         let done =
             self.0.write_at(n.as_bytes(), 0).is_ok() || self.0.write_at(n.as_bytes(), 0).is_ok();
         assert!(done, "fail-nth cannot be set");
     }
 
-    /// Whether the failure that was set has been met.
+    /// Whether the failure that was set has happened.
     fn met(&self) -> bool {
         let mut left = [0; 16];
-        // Reading it may meet it, and then nothing before did.
+        // The read may itself meet it; then the operation before did not.
         self.0.read_at(&mut left, 0).is_ok_and(|_| left[0] == b'0')
     }
 }
 
-/// Runs `op`, which sets the nth failure where it may be met, for each n until there are no
-/// more; `check` sees what it made of each, and of none. How many there were.
+/// Runs `op`, which sets the nth failure at the place under test, for each n until there are no
+/// more. `check` gets the result of each run, and of the run without a failure. Returns the number
+/// of failures.
 fn each<T>(
     mut op: impl FnMut(&FailNth, u32) -> T,
     mut check: impl FnMut(T, bool) -> Outcome,

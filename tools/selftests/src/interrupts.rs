@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! When the guest is interrupted, and when it has said not to be.
+//! When the guest is interrupted, and when it has suppressed interrupts.
 
 use crate::{
     ensure,

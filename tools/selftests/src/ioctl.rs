@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every ioctl: success, each errno in its order, and nothing changed after a failure.
+//! Every ioctl: success, each errno in its order, and that a failure changes nothing.
 
 mod messages;
 
@@ -13,9 +13,9 @@ use crate::{
     vhost::*,
 };
 
-/// An address that is not mapped.
+/// An address without a mapping.
 pub const BAD: usize = 8;
-/// A number that no command has.
+/// A number without a command.
 const UNKNOWN: u64 = 0x4008_AF7F;
 
 pub fn run(suite: &mut Suite, path: &str, c: bool) {
@@ -69,7 +69,7 @@ fn features(path: &str, c: bool) -> Outcome {
         } else {
             Err(EOPNOTSUPP)
         };
-        // That needs an IOTLB, and is another matter.
+        // That feature needs an IOTLB, which is a separate subject.
         if bit != 33 {
             ensure_eq!(dev.set_features(1 << bit), want, "feature bit {bit}");
         }
@@ -131,7 +131,7 @@ const NEED_OWNER: [u64; 12] = [
 fn unowned(path: &str) -> Outcome {
     let dev = Vhost::open(path);
     for cmd in NEED_OWNER {
-        // Whose device it is comes before what the argument says.
+        // The owner is checked before the argument.
         ensure_eq!(dev.raw(cmd, BAD), Err(EPERM), "{cmd:#x}, bad pointer");
     }
     ensure_eq!(
@@ -158,7 +158,7 @@ fn other_process(path: &str) -> Outcome {
         if dev.set_owner() != Err(EBUSY) {
             return 51;
         }
-        // These are anybody's.
+        // Any process may use these.
         if dev.features().is_err() || dev.set_features(0).is_err() {
             return 52;
         }
@@ -221,9 +221,9 @@ fn mem_table(path: &str) -> Outcome {
     ensure_eq!(dev.set_mem_table(&wraps, 0), Err(EFAULT), "wrapping region");
     let empty = [region(4096, 0, good[0].uaddr)];
     ensure_eq!(dev.set_mem_table(&empty, 0), Err(EFAULT), "empty region");
-    // The head at the end of a page, and nothing behind it.
+    // The header at the end of a page, with no mapping behind it.
     let page = mem.at(crate::guest::GPA);
-    // SAFETY: Our mapping; the second page goes.
+    // SAFETY: Our mapping; the second page is unmapped.
     unsafe {
         libc::munmap(page.add(4096).cast(), 4096);
         page.add(4088).cast::<u64>().write(1);
@@ -233,7 +233,7 @@ fn mem_table(path: &str) -> Outcome {
         Err(EFAULT),
         "regions not readable"
     );
-    // With a backend, a table that reaches out of user space is refused, and the old one stays.
+    // With a backend, a table outside user space is refused, and the old one stays.
     let mem = Memory::new();
     let net = Net::start(path, &mem, Options::new(F_VERSION_1));
     let kernel = [region(0, 4096, 0xffff_8000_0000_0000)];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Packets of more than one buffer, and of more than there are.
+//! Packets for more than one buffer, and for more buffers than there are.
 
 use crate::{
     diag, ensure, ensure_eq,

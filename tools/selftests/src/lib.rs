@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A driver in userspace for vhost-net: what the tests and the benchmarks stand on.
+//! A driver in userspace for vhost-net, the basis of the tests and the benchmarks.
 
 pub mod child;
 pub mod guest;

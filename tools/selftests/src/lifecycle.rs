@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Beginnings and ends: processes that die, files that travel, backends that come and go.
+//! Life cycles: processes that die, files that are passed on, backends that are attached and
+//! detached.
 
 use crate::{
     changes::flood,
@@ -38,7 +39,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("no tap is held on to", no_tap_left);
 }
 
-/// Threads of any process that are a vhost worker's.
+/// The threads of all processes that are vhost workers.
 fn workers() -> usize {
     let mut count = 0;
     for process in fs::read_dir("/proc").expect("/proc").flatten() {
@@ -60,7 +61,7 @@ pub fn no_worker_left() -> Outcome {
     Ok(())
 }
 
-/// A tap goes when nobody has its file any more, and all who had it are gone.
+/// Checks that a tap disappears once nobody has its file open and all users are gone.
 pub fn gone(which: impl Fn(&str) -> bool) -> Outcome {
     let left = || {
         let all = fs::read_dir("/sys/class/net").expect("interfaces");
@@ -85,11 +86,11 @@ fn killed(path: &str, child_keeps: bool) -> Outcome {
     let owner = Child::new(|| {
         let mem = Memory::new();
         let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
-        // Killed itself, the owner kills nobody.
+        // The owner is killed itself, so it does not kill this child.
         let _keeps = child_keeps.then(|| {
             Child::new(|| {
                 std::thread::sleep(Duration::from_secs(2));
-                // Inert, but it answers.
+                // The device is inactive, but it answers.
                 let answers = net.dev.features().is_ok();
                 i32::from((&says).write_all(&[u8::from(answers)]).is_err())
             })
@@ -141,7 +142,7 @@ fn deleted(path: &str) -> Outcome {
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
     net.check_tx(1)?;
     ensure!(net.tap.delete(), "ip link del failed");
-    // What is sent now is lost, but comes back used.
+    // Packets sent now are lost, but their buffers are returned.
     for i in 0..10 {
         net.tx(BUFFERS + i * 4096, &frame(1, 100));
     }
@@ -160,7 +161,7 @@ fn deleted(path: &str) -> Outcome {
 fn early_kick(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
-    // Past the run that attaching makes.
+    // After the run that attaching causes.
     net.check_tx(1)?;
     net.dev.set_kick(TX, -1).map_err(|e| format!("{e:?}"))?;
     net.tx(BUFFERS, &frame(2, 100));

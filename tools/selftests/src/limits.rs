@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a device does where the system gives it nothing more.
+//! A device when the system provides no more resources.
 
 use crate::{
     child::Child,
@@ -45,7 +45,7 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
     suite.case("no worker is left", no_worker_left);
 }
 
-/// Runs `body` in a child, which tells by its status.
+/// Runs `body` in a child process and returns its result.
 fn in_child(body: impl FnOnce() -> std::result::Result<(), u8>) -> std::result::Result<(), String> {
     let status = Child::new(|| body().err().unwrap_or(0).into()).wait();
     ensure!(status.success(), "the child ended with {status}");
@@ -61,7 +61,7 @@ fn limit(what: libc::__rlimit_resource_t, to: u64) -> bool {
     unsafe { libc::setrlimit(what, &limit) == 0 }
 }
 
-/// Only those without privileges are limited.
+/// Only processes without privileges are limited.
 fn no_processes(path: &str, fork: u8) -> Outcome {
     let dev = Vhost::open(path);
     dev.set_fork_from_owner(fork)
@@ -75,7 +75,7 @@ fn no_processes(path: &str, fork: u8) -> Outcome {
         match (fork, dev.set_owner()) {
             (0, Ok(())) => Ok(()),
             (1, Err(ENOMEM)) => {
-                // As it was.
+                // The device is unchanged.
                 (dev.base(TX) == Err(EPERM)).then_some(()).ok_or(3)
             }
             (_, result) => {
@@ -85,7 +85,7 @@ fn no_processes(path: &str, fork: u8) -> Outcome {
         }
     })?;
     if fork == 1 {
-        // What failed for the child is not in the way of others.
+        // The child's failure must not affect other processes.
         let mem = Memory::new();
         Net::start_with(dev, &mem, Options::new(F_VERSION_1), false).check_tx(1)?;
     }
@@ -106,7 +106,7 @@ fn full_eventfds(path: &str) -> Outcome {
         net.check_tx(seed)?;
         net.check_rx(seed, 200)?;
     }
-    // A fault's signal meets a full one, too. The kernel's own signal is the one that has room.
+    // A fault also signals an eventfd that is full. The kernel's signal uses the last count.
     net.mistake(TX);
     std::thread::sleep(std::time::Duration::from_millis(100));
     for (events, err) in net.events.iter().zip([u64::MAX - 1, u64::MAX]) {
@@ -119,8 +119,8 @@ fn full_eventfds(path: &str) -> Outcome {
     Ok(())
 }
 
-/// A device that is set up, with every descriptor that the process may have in use: none can be
-/// opened, and all that is asked of this one needs none.
+/// A device that is set up, in a process that has all its file descriptors in use: none can be
+/// opened, and no request to this device needs one.
 fn no_files(path: &str) -> Outcome {
     in_child(|| {
         if !limit(libc::RLIMIT_NOFILE, 64) {
@@ -134,13 +134,13 @@ fn no_files(path: &str) -> Outcome {
             println!("# {what}");
             2
         })?;
-        // With the last one a device can be had.
+        // With the last descriptor, a device can be opened.
         held.pop();
         Vhost::open_with(path, 0).map(drop).map_err(|_| 3)
     })
 }
 
-/// All that are left.
+/// Opens all that are left.
 fn every_descriptor() -> Vec<OwnedFd> {
     let mut held: Vec<OwnedFd> = Vec::new();
     loop {
@@ -150,7 +150,7 @@ fn every_descriptor() -> Vec<OwnedFd> {
             assert!(Errno::last() == EMFILE, "dup: {:?}", Errno::last());
             return held;
         }
-        // SAFETY: Just made.
+        // SAFETY: Just created.
         held.push(unsafe { OwnedFd::from_raw_fd(fd) });
     }
 }
@@ -175,7 +175,7 @@ fn full_table(path: &str, net: &mut Net<'_>, kick: &mut EventFd) -> Outcome {
     Ok(())
 }
 
-/// The system's limit of open files, put back when dropped.
+/// The system's limit of open files; restored on drop.
 struct FileMax(String);
 
 impl FileMax {
@@ -194,7 +194,7 @@ impl Drop for FileMax {
     }
 }
 
-/// Gives up what exempts root from the limit of open files.
+/// Drops the capability that exempts root from the limit of open files.
 fn drop_sys_admin() -> bool {
     const VERSION_3: u32 = 0x2008_0522;
     const SYS_ADMIN: u32 = 21;
@@ -215,7 +215,7 @@ fn no_files_at_all(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
     {
-        // Whoever may do anything in this system goes on.
+        // Privileged processes can still open files.
         let _max = FileMax::set("1").map_err(|e| format!("file-max: {e}"))?;
         in_child(|| {
             let dev = Vhost::open(path);
@@ -238,7 +238,7 @@ fn no_files_at_all(path: &str) -> Outcome {
 /// More devices than there can be memory for.
 const MANY: usize = 4000;
 
-/// The errno by which a device was refused, with as many as there are.
+/// The errno with which a device was refused, after as many devices as possible.
 fn devices(path: &str) -> Option<Errno> {
     let mem = Memory::new();
     let mut held = Vec::new();
@@ -253,12 +253,12 @@ fn devices(path: &str) -> Option<Errno> {
     (0..MANY).find_map(|_| more().map(|dev| held.push(dev)).err())
 }
 
-/// Devices until there is no memory: each says so, or the kernel kills who asks.
+/// Opens devices until there is no memory: each open fails, or the kernel kills the process.
 fn no_memory(path: &str) -> Outcome {
     let group = Group::new("6M").map_err(|e| format!("no control group: {e}"))?;
     let status = Child::new(|| {
         group.join().expect("joining the control group");
-        // No other limit comes first.
+        // No other limit is reached first.
         assert!(limit(libc::RLIMIT_NOFILE, 2 * MANY as u64), "RLIMIT_NOFILE");
         let refused = devices(path);
         println!("# refused: {refused:?}");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an interface can be given: a program for its frames, or a macvtap over it.
+//! Interfaces with an XDP program, or with a macvtap on top.
 
 use crate::{
     net::{Tap, TUNSETSNDBUF, TUNSETVNETHDRSZ},
@@ -18,20 +18,20 @@ const BPF_PROG_LOAD: i32 = 5;
 const BPF_LINK_CREATE: i32 = 28;
 const PROG_TYPE_XDP: u32 = 6;
 const ATTACH_XDP: u32 = 37;
-/// By the driver, not by the stack behind it.
+/// XDP in the driver, not in the generic stack.
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
-/// What becomes of a frame.
+/// The verdict of the program on a frame.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub enum Verdict {
     Drop = 1,
     Pass = 2,
-    /// Back to where it came from.
+    /// Sent back to its sender.
     Tx = 3,
 }
 
-/// `BPF_PROG_LOAD`, as far as it is needed.
+/// `BPF_PROG_LOAD`, as far as needed.
 #[repr(C)]
 struct ProgLoad {
     prog_type: u32,
@@ -40,7 +40,7 @@ struct ProgLoad {
     license: u64,
 }
 
-/// `BPF_LINK_CREATE`, as far as it is needed.
+/// `BPF_LINK_CREATE`, as far as needed.
 #[repr(C)]
 struct LinkCreate {
     prog_fd: u32,
@@ -65,11 +65,11 @@ unsafe fn bpf<T>(cmd: i32, attr: &T) -> Result<OwnedFd, String> {
     if fd < 0 {
         return Err(format!("bpf command {cmd}: {:?}", Errno::last()));
     }
-    // SAFETY: Both commands make a file.
+    // SAFETY: Both commands return a file descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// An XDP program on an interface; gone when dropped.
+/// An XDP program on an interface; removed on drop.
 pub struct Xdp(#[allow(dead_code)] OwnedFd);
 
 /// An instruction: its code, destination and source, offset and value.
@@ -89,7 +89,7 @@ impl Xdp {
         )
     }
 
-    /// Puts these words before each frame, where there was only room, and lets it pass.
+    /// Inserts these words before each frame, in its headroom, and lets it pass.
     pub fn push(tap: &Tap, words: [u32; 4]) -> Result<Self, String> {
         const ADJUST_HEAD: u32 = 44;
         Self::load(
@@ -148,7 +148,7 @@ fn index(name: &str) -> Result<u32, String> {
     }
 }
 
-/// An interface over that of a tap, and its file; gone with the tap's.
+/// An interface on top of a tap's, and its file; deleted with the tap's.
 pub struct Upper {
     fd: OwnedFd,
     name: String,
@@ -175,8 +175,8 @@ fn attr(kind: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Asks rtnetlink for something about a link and waits for the answer. To ask by the program `ip`
-/// takes seconds on an emulated processor.
+/// Makes an rtnetlink request about a link and waits for the answer. The program `ip` takes
+/// seconds on an emulated processor.
 fn link(kind: u16, create: i32, index: u32, up: bool, attrs: &[u8]) -> Result<(), String> {
     let flags = if up { libc::IFF_UP as u32 } else { 0 };
     let mut ask = (32 + attrs.len() as u32).to_ne_bytes().to_vec();
@@ -212,13 +212,13 @@ fn link(kind: u16, create: i32, index: u32, up: bool, attrs: &[u8]) -> Result<()
     }
 }
 
-/// Deletes an interface, whoever still has its file.
+/// Deletes an interface, also while others have its file open.
 pub fn delete(name: &str) -> Result<(), String> {
     link(libc::RTM_DELLINK, 0, index(name)?, false, &[])
 }
 
-/// Makes an interface of `kind` over another, and sets it up when it is made not to send anything
-/// by itself.
+/// Creates an interface of `kind` on top of another one. Disables its IPv6, so that it sends
+/// nothing by itself, and then sets it up.
 fn add_over(lower: &str, name: &str, kind: &[u8], data: &[u8]) -> Result<(), String> {
     let info = [
         attr(libc::IFLA_INFO_KIND, kind),
@@ -231,20 +231,20 @@ fn add_over(lower: &str, name: &str, kind: &[u8], data: &[u8]) -> Result<(), Str
     ];
     let create = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
     link(libc::RTM_NEWLINK, create, 0, false, &attrs.concat())?;
-    // Where there is no IPv6 it sends nothing anyway.
+    // Without IPv6 it sends nothing anyway.
     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
     link(libc::RTM_NEWLINK, 0, index(name)?, true, &[])
 }
 
 impl Upper {
-    /// A macvtap that is the only one there. Its frames have a header of `hdr` bytes, and as many
-    /// of them as there are may be under way.
+    /// The only macvtap. Its frames have a header of `hdr` bytes, and the number of frames in
+    /// flight is not limited.
     pub fn macvtap(lower: &Tap, hdr: i32) -> Result<Self, String> {
         let mode = attr(IFLA_MACVLAN_MODE, &MACVLAN_MODE_PASSTHRU.to_ne_bytes());
         Self::over(lower, b"macvtap", &mode, hdr)
     }
 
-    /// The same, an ipvtap.
+    /// The same with an ipvtap.
     pub fn ipvtap(lower: &Tap, hdr: i32) -> Result<Self, String> {
         let mode = attr(IFLA_IPVLAN_MODE, &IPVLAN_MODE_L2.to_ne_bytes());
         Self::over(lower, b"ipvtap", &mode, hdr)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of a vhost-net node, whichever module is behind it.
+//! Tests of a vhost-net node of either module.
 
 mod aio;
 mod budget;
@@ -48,7 +48,7 @@ enum Which {
     Cycles,
     Inject,
     Storm,
-    /// No suite: a device that is served until the process is killed.
+    /// Not a suite: serves a device until the process is killed.
     Serve,
 }
 
@@ -65,16 +65,16 @@ struct Args {
     /// The node.
     #[arg(long, default_value = "/dev/vhost-net")]
     device: String,
-    /// The module behind it: where the C module is known to fail, a case says so.
+    /// The module of the node: for the C module, cases that it is known to fail say so.
     #[arg(long, default_value = "rust")]
     peer: Peer,
-    /// The kernel is a slow one: what only takes long is cut short.
+    /// The kernel is slow: shorten long tests.
     #[arg(long)]
     slow: bool,
-    /// How long a storm lasts.
+    /// The duration of a storm.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// Which storm, of all there are.
+    /// The seed of a storm.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -90,7 +90,7 @@ fn main() -> ExitCode {
     setup::SLOW.store(args.slow, Ordering::Relaxed);
     let mut limit = Duration::from_secs(if args.slow { 900 } else { 240 });
     if args.suite == Which::Storm {
-        // One of threads and one of processes.
+        // One storm of threads and one of processes.
         limit += Duration::from_secs(2 * args.seconds);
     }
     let c = args.peer == Peer::C;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The guest's memory, at addresses of its own, and descriptors in it.
+//! Guest memory, at guest addresses of its own, and descriptors in it.
 
 use crate::vhost::Region;
 use std::ptr;
@@ -9,19 +9,20 @@ pub const DESC_NEXT: u16 = 1;
 pub const DESC_WRITE: u16 = 2;
 pub const DESC_INDIRECT: u16 = 4;
 
-/// Where guest memory begins for the guest: nowhere near where it is for us.
+/// The first guest address, far from the address in this process.
 pub const GPA: u64 = 0x4000_0000;
-/// Its length, in regions that meet for the guest, and are apart for us.
+/// The length of guest memory. Its regions are adjacent for the guest and separate in this
+/// process.
 pub const SIZE: usize = 16 << 20;
 const PAGE: usize = 4096;
 
 /// Guest memory.
 pub struct Memory {
-    /// Where each region is for us; all are of one length, but for the last.
+    /// The address of each region in this process. All have the same length, except the last.
     parts: Vec<*mut u8>,
 }
 
-// SAFETY: Plain memory, and the tests order their own accesses.
+// SAFETY: Plain memory; the tests order their own accesses.
 unsafe impl Send for Memory {}
 // SAFETY: As above.
 unsafe impl Sync for Memory {}
@@ -33,14 +34,14 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// In two regions.
+    /// Guest memory in two regions.
     pub fn new() -> Self {
         Self::in_regions(2)
     }
 
-    /// In as many regions.
+    /// Guest memory in that many regions.
     pub fn in_regions(count: usize) -> Self {
-        // SAFETY: A fresh mapping: each region with a page before it that is nobody's.
+        // SAFETY: A fresh mapping: each region has an inaccessible page before it.
         let at = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -55,7 +56,7 @@ impl Memory {
         let mut memory = Self {
             parts: vec![ptr::null_mut(); count],
         };
-        // Backwards, so that what is behind a region for the guest is not behind it for us.
+        // In reverse order, so that regions that are adjacent for the guest are not adjacent here.
         let mut at = at.cast::<u8>();
         for part in (0..count).rev() {
             // SAFETY: Within the mapping.
@@ -71,7 +72,7 @@ impl Memory {
         SIZE / self.parts.len() / PAGE * PAGE
     }
 
-    /// The length of one.
+    /// The length of a region.
     fn len(&self, part: usize) -> usize {
         if part + 1 < self.parts.len() {
             self.each()
@@ -91,7 +92,7 @@ impl Memory {
             .collect()
     }
 
-    /// Where an address of the guest is for us.
+    /// The address in this process of a guest address.
     pub fn at(&self, gpa: u64) -> *mut u8 {
         let off = (gpa - GPA) as usize;
         assert!(off < SIZE, "{gpa:#x} is not in guest memory");
@@ -101,12 +102,12 @@ impl Memory {
 
     pub fn write(&self, gpa: u64, data: &[u8]) {
         for (i, byte) in data.iter().enumerate() {
-            // SAFETY: In the mapping, byte by byte since it may be in two.
+            // SAFETY: In the mapping; byte by byte, since the range may be in two regions.
             unsafe { self.at(gpa + i as u64).write_volatile(*byte) };
         }
     }
 
-    /// The same at once, for much, within a region.
+    /// The same in one copy, for many bytes within a region.
     pub fn write_much(&self, gpa: u64, data: &[u8]) {
         let at = self.at(gpa);
         assert!(
@@ -117,7 +118,7 @@ impl Memory {
         unsafe { ptr::copy_nonoverlapping(data.as_ptr(), at, data.len()) };
     }
 
-    /// The same at once, for much, within a region.
+    /// The same in one copy, for many bytes within a region.
     pub fn read_much(&self, gpa: u64, len: usize) -> Vec<u8> {
         let at = self.at(gpa);
         assert!(len == 0 || self.at(gpa + len as u64 - 1) == at.wrapping_add(len - 1));
@@ -139,7 +140,7 @@ impl Memory {
         self.write(at, &bytes);
     }
 
-    /// Puts a head into the available ring at `avail`, by whatever index is there.
+    /// Puts a head into the available ring at `avail`, at the position of its current index.
     pub fn announce(&self, avail: u64, size: u16, head: u16) {
         let idx = self.read(avail + 2, 2);
         let idx = u16::from_le_bytes([idx[0], idx[1]]);
@@ -150,7 +151,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // The last region is the first for us, behind a page.
+        // The last region is the first in this process, behind a page.
         let first = self
             .parts
             .last()
@@ -160,5 +161,5 @@ impl Drop for Memory {
     }
 }
 
-/// One descriptor: address, length, flags.
+/// A descriptor: address, length, flags.
 pub type Piece = (u64, u32, u16);

@@ -10,10 +10,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// An Ethernet type for experiments, so that nothing else is taken for ours.
+/// An experimental Ethernet type, so that no other frames are taken for ours.
 pub const ETH_TYPE: u16 = 0x88b5;
 
-/// Any of them, before the kernel has done anything with a frame.
+/// All types, before the kernel has processed a frame.
 pub const ETH_ALL: u16 = libc::ETH_P_ALL as u16;
 
 const TUNSETIFF: u64 = 0x4004_54ca;
@@ -31,7 +31,7 @@ const TUN_F_TSO4: usize = 2;
 pub const SOL_PACKET: i32 = 263;
 const PACKET_VNET_HDR: i32 = 15;
 
-/// A tap with its interface up, and gone when dropped.
+/// A tap with its interface up; deleted on drop.
 pub struct Tap {
     fd: OwnedFd,
     pub name: String,
@@ -65,13 +65,13 @@ impl Tap {
         Self::of_kind(IFF_TAP, hdr)
     }
 
-    /// The same for packets without an Ethernet header.
+    /// The same for packets without an Ethernet header (tun).
     pub fn layer3(hdr: usize) -> Self {
         Self::of_kind(IFF_TUN, hdr)
     }
 
-    /// A tap that is polled as a network card is; with `frags`, one that copies each frame into a
-    /// buffer of parts as its sender has it.
+    /// A tap with NAPI; with `frags`, one that copies each frame into a buffer with the sender's
+    /// segments (`IFF_NAPI_FRAGS`).
     pub fn polled(hdr: usize, frags: bool) -> Self {
         let parts = if frags { IFF_NAPI_FRAGS } else { 0 };
         Self::of_kind(IFF_TAP | IFF_NAPI | parts, hdr)
@@ -79,7 +79,7 @@ impl Tap {
 
     fn of_kind(kind: i16, hdr: usize) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        // Of this process, which may have been forked.
+        // The name contains the ID of this process, which may be a forked one.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("vt{}-{number}", std::process::id());
         // SAFETY: A terminated path.
@@ -94,7 +94,7 @@ impl Tap {
         tap
     }
 
-    /// Makes the interface, which may have been deleted.
+    /// Creates the interface, also after it has been deleted.
     pub fn make(&self, hdr: usize) {
         let (raw, name) = (self.as_raw_fd(), &self.name);
         let mut request = ifreq(name);
@@ -110,7 +110,7 @@ impl Tap {
         self.set_up(true);
     }
 
-    /// The same tap by another file descriptor.
+    /// Another file descriptor of the same tap.
     pub fn again(&self) -> Self {
         Self {
             fd: self.fd.try_clone().expect("dup"),
@@ -129,7 +129,7 @@ impl Tap {
         unsafe { libc::close(sock) };
     }
 
-    /// Deletes the interface, whoever still has the file.
+    /// Deletes the interface, also while others have its file open.
     pub fn delete(&self) -> bool {
         std::process::Command::new("ip")
             .args(["link", "del", &self.name])
@@ -137,12 +137,12 @@ impl Tap {
             .is_ok_and(|status| status.success())
     }
 
-    /// Limits what may be under way, which makes the sender wait.
+    /// Limits the send buffer, so that the sender must wait.
     pub fn set_sndbuf(&self, bytes: i32) {
         ioctl(self.as_raw_fd(), TUNSETSNDBUF, &mut { bytes });
     }
 
-    /// Throws away what waits to be received. It must not be attached.
+    /// Discards the frames that wait to be received. The tap must not be attached.
     pub fn drain(&self) {
         let raw = self.as_raw_fd();
         let mut buf = [0u8; 2048];
@@ -153,7 +153,7 @@ impl Tap {
         }
     }
 
-    /// The next frame for whoever has the file, waiting for it. It must not be attached.
+    /// Waits for the next frame that the tap's file returns. The tap must not be attached.
     pub fn recv(&self, millis: i32) -> Option<Vec<u8>> {
         let mut buf = vec![0; 70_000];
         if !readable(self, millis) {
@@ -174,7 +174,7 @@ impl Tap {
     }
 }
 
-/// A packet socket on the interface of a tap: what the guest sends arrives here, and the reverse.
+/// A packet socket on the interface of a tap: it receives what the guest sends, and the reverse.
 pub struct Wire(OwnedFd);
 
 impl AsRawFd for Wire {
@@ -184,7 +184,7 @@ impl AsRawFd for Wire {
 }
 
 impl Wire {
-    /// With `hdr`, frames here have a virtio header of 10 bytes, and may be longer than the MTU.
+    /// With `hdr`, frames have a virtio header of 10 bytes here, and may be longer than the MTU.
     pub fn new(tap: &Tap, hdr: bool) -> Self {
         Self::on(&tap.name, hdr)
     }
@@ -202,12 +202,13 @@ impl Wire {
         if hdr {
             wire.option(SOL_PACKET, PACKET_VNET_HDR, 1);
         }
-        // What carries segments must look like what it is.
+        // A frame with segmentation offload needs the Ethernet type of its protocol, so all types
+        // are received.
         wire.bind(name, if hdr { ETH_ALL } else { ETH_TYPE });
         wire
     }
 
-    /// Hears frames of that type alone, on the interface of a tap.
+    /// Receives frames of this type only, on the interface of a tap.
     pub fn hear(&self, tap: &Tap, eth_type: u16) {
         self.bind(&tap.name, eth_type);
     }
@@ -255,7 +256,7 @@ impl Wire {
         }
     }
 
-    /// The same frame several times, so that nobody gets in between.
+    /// Sends the same frame several times in one call, so that nothing comes between.
     pub fn send_times(&self, frame: &[u8], count: u32) -> Result<(), Errno> {
         let mut part = libc::iovec {
             iov_base: frame.as_ptr().cast_mut().cast(),
@@ -275,7 +276,7 @@ impl Wire {
         }
     }
 
-    /// The next frame that was not sent from here, waiting for it.
+    /// Waits for the next frame that this socket has not sent.
     pub fn recv(&self, millis: i32) -> Option<Vec<u8>> {
         let mut buf = vec![0; 70_000];
         loop {
@@ -307,7 +308,7 @@ impl Wire {
     }
 }
 
-/// A frame of `len` bytes in all, whose content tells which one it is.
+/// A frame of `len` bytes in total, whose content identifies it.
 pub fn frame(seed: u32, len: usize) -> Vec<u8> {
     let mut frame = vec![0xff; 6];
     frame.extend([2, 0, 0, 0, 0, 1]);
@@ -322,8 +323,8 @@ pub fn frame(seed: u32, len: usize) -> Vec<u8> {
     frame
 }
 
-/// An IPv4 TCP segment of `payload` bytes that is to be cut into pieces of `mss`, with the virtio
-/// header that says so.
+/// An IPv4 TCP segment of `payload` bytes, to be segmented into pieces of `mss` bytes, with the
+/// virtio header for this.
 pub fn segmented(seed: u32, payload: usize, mss: u16) -> ([u8; 10], Vec<u8>) {
     const HEADERS: usize = 14 + 20 + 20;
     let mut frame = frame(seed, HEADERS + payload);
@@ -341,7 +342,7 @@ pub fn segmented(seed: u32, payload: usize, mss: u16) -> ([u8; 10], Vec<u8>) {
     tcp[2..4].copy_from_slice(&2000u16.to_be_bytes());
     tcp[12] = 5 << 4;
     tcp[13] = 0x10;
-    // The checksum field holds that of the pseudo header, as for any partial checksum.
+    // The checksum field holds the checksum of the pseudo header, as for any partial checksum.
     let mut pseudo = ip[12..20].to_vec();
     pseudo.extend([0, 6]);
     pseudo.extend((20 + payload as u16).to_be_bytes());
@@ -357,7 +358,7 @@ pub fn segmented(seed: u32, payload: usize, mss: u16) -> ([u8; 10], Vec<u8>) {
     (hdr, frame)
 }
 
-/// The sum that the Internet checksum is the complement of, from `start` on.
+/// The sum of which the Internet checksum is the complement, from `start` on.
 pub fn ones_sum(bytes: &[u8], start: u32) -> u16 {
     let mut sum = start;
     for pair in bytes.chunks(2) {

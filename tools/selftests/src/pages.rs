@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's own account of its pages, by which a leak shows.
+//! The kernel's account of its pages, which shows leaks.
 
 use std::{
     fs,
     time::{Duration, Instant},
 };
 
-/// Pages that are free.
+/// The number of free pages.
 pub fn free() -> i64 {
     let text = fs::read_to_string("/proc/vmstat").expect("/proc/vmstat");
     let line = text.lines().find_map(|l| l.strip_prefix("nr_free_pages "));
@@ -15,8 +15,8 @@ pub fn free() -> i64 {
     pages.expect("a number of pages")
 }
 
-/// How many fewer are free than `before`. What else goes on may hold pages for a while; what is
-/// leaked is gone for good, so it is waited until there are less than `few`.
+/// How many fewer pages are free than `before`. Other activity may hold pages for a while, and
+/// leaked pages never come back, so it waits until there are less than `few`.
 pub fn lost(before: i64, few: i64) -> i64 {
     let end = Instant::now() + Duration::from_secs(3);
     loop {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of packets that is used again: nobody ever sees a byte of another packet, and all of it
-//! goes back.
+//! Packet memory that is reused: no reader ever sees a byte of another packet, and all of the
+//! memory is freed at the end.
 
 mod ends;
 mod flow;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sends that fail for want of memory or room, and may do better later: they are tried again after
-//! a while, and not for ever. Nobody else notices.
+//! Sends that fail for lack of memory or room and may succeed later. They are retried after a
+//! delay, and not for ever. Other work is not affected.
 
 mod outside;
 
@@ -21,10 +21,10 @@ use std::{
 
 const C: &str = "it tries again at once, for ever";
 
-/// What of [`WHILE`] a worker may spend that tries ever more rarely.
+/// The part of [`WHILE`] that a worker may use when its retries become ever rarer.
 const LITTLE: Duration = Duration::from_millis(120);
 
-/// How long it tries at the least, and by when it has given up.
+/// The shortest time for which it retries, and the time by which it has given up.
 const TRIES: Duration = Duration::from_millis(200);
 const GIVEN_UP: Duration = Duration::from_secs(3);
 
@@ -49,11 +49,11 @@ pub fn run(suite: &mut Suite, path: &str) {
     outside::run(suite, path);
 }
 
-/// As much as no socket buffer holds, in one descriptor; both regions have a part of it.
+/// More than any socket buffer holds, in one descriptor; both regions have a part of it.
 const HUGE: u32 = 6 << 20;
 const HUGE_AT: u64 = GPA + SIZE as u64 / 2 - 0x10_0000;
 
-/// Sends that, and says when.
+/// Sends this packet and returns the time.
 fn huge(net: &mut Net<'_>) -> Instant {
     let old = net.ring(TX).avail_idx();
     net.ring(TX).add(&[(HUGE_AT, HUGE, 0)]);
@@ -61,7 +61,7 @@ fn huge(net: &mut Net<'_>) -> Instant {
     Instant::now()
 }
 
-/// That the next buffer comes back with nothing in it, after it has been tried for a while.
+/// Checks that the next buffer is returned with length 0, after retries for some time.
 fn given_up(net: &mut Net<'_>, since: Instant) -> Outcome {
     let used = net.ring(TX).wait_used_for(GIVEN_UP);
     let took = since.elapsed();
@@ -71,7 +71,7 @@ fn given_up(net: &mut Net<'_>, since: Instant) -> Outcome {
     Ok(())
 }
 
-/// That the worker sleeps most of the time.
+/// Checks that the worker sleeps most of the time.
 fn mostly_sleeps() -> Outcome {
     let spent = worker_time_in_a_while();
     diag!("worker's CPU time in {WHILE:?}: {spent:?}");
@@ -132,7 +132,7 @@ fn in_order(path: &str) -> Outcome {
     Ok(())
 }
 
-/// Frames that are received while one waits to be sent.
+/// Frames that are received while a packet waits to be sent.
 fn other_queue(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = start(path, &mem);
@@ -147,7 +147,7 @@ fn other_queue(path: &str) -> Outcome {
     given_up(&mut net, since)
 }
 
-/// Neither is it tried more often for them, nor for longer.
+/// Received frames cause no more retries, and none for longer.
 fn kicked(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = start(path, &mem);
@@ -157,7 +157,7 @@ fn kicked(path: &str) -> Outcome {
     while since.elapsed() < WHILE {
         net.kick(TX);
         kicks += 1;
-        // Each has the worker run; a try with each would take all of its time.
+        // Each makes the worker run; a retry in each run would take all of its time.
         std::thread::sleep(Duration::from_millis(4));
     }
     let spent = worker_time() - before;
@@ -171,7 +171,7 @@ fn kicked(path: &str) -> Outcome {
     net.check_tx(1)
 }
 
-/// That something was done in time, while the packet was tried.
+/// Checks that something was done in time, while the packet was being retried.
 fn at_once(what: &str, body: impl FnOnce() -> Result) -> Outcome {
     std::thread::sleep(Duration::from_millis(50));
     let started = Instant::now();
@@ -187,7 +187,7 @@ fn detached(path: &str) -> Outcome {
     let mut net = start(path, &mem);
     huge(&mut net);
     at_once("detached", || net.dev.set_backend(TX, -1))?;
-    // It is still available, or it is used.
+    // The buffer is still available, or used.
     let used = u32::from(net.ring(TX).used_idx());
     ensure_eq!(net.dev.base(TX), Ok(used), "base");
     mostly_sleeps()?;
@@ -220,7 +220,7 @@ fn closed(path: &str) -> Outcome {
         Ok(())
     })?;
     no_worker_left()?;
-    // What it would have sent is the owner's again, and nobody looks at it.
+    // The owner may reuse its memory, and the device does not read it.
     mem.write(HUGE_AT, &[0; 64]);
     let mut net = start(path, &mem);
     net.check_tx(1)

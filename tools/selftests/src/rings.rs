@@ -138,7 +138,7 @@ fn vring_files(path: &str) -> Outcome {
         ensure_eq!(set(&dev, TX, -1), Ok(()), "{name}: none");
         ensure_eq!(set(&dev, TX, -1), Ok(()), "{name}: none again");
     }
-    // A counter at its maximum polls as an error.
+    // A counter at its maximum reports an error.
     ensure!(event.signal(u64::MAX - 1), "eventfd to its maximum");
     ensure_eq!(
         dev.set_kick(TX, event.as_raw_fd()),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A device that is served until the process is killed, for a test that does that.
+//! Serves a device until the process is killed, for a test that kills it.
 
 use crate::{
     changes::flood,
@@ -11,7 +11,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Says so when frames have gone both ways, and goes on sending.
+/// Prints a line when frames have gone both ways, and continues to send.
 pub fn run(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A device with both rings running on a tap, as most cases start.
+//! A device with both rings running on a tap, the start of most cases.
 
 use crate::{
     guest::{Memory, Piece, Ring, DESC_WRITE, GPA},
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Where the rings are, and where buffers may be, for the guest.
+/// The guest addresses of the rings and of the buffers.
 pub const RING_AT: [u64; 2] = [GPA, GPA + 0x10_0000];
 pub const BUFFERS: u64 = GPA + 0x20_0000;
 
@@ -33,7 +33,7 @@ impl Options {
         }
     }
 
-    /// The length of the header that the guest puts before each packet.
+    /// The length of the header before each packet in the guest's buffers.
     pub fn hdr(&self) -> usize {
         if self.features & (F_MRG_RXBUF | F_VERSION_1) != 0 {
             12
@@ -42,7 +42,7 @@ impl Options {
         }
     }
 
-    /// The part of it that the tap sees.
+    /// The part of it that the tap handles.
     pub fn tap_hdr(&self) -> usize {
         if self.features & F_NET_HDR != 0 {
             0
@@ -80,7 +80,7 @@ pub struct Net<'m> {
 }
 
 impl<'m> Net<'m> {
-    /// Opens, owns, configures and attaches.
+    /// Opens the node, sets the owner, configures the rings, and attaches the backends.
     pub fn start(path: &str, mem: &'m Memory, options: Options) -> Self {
         let dev = Vhost::open(path);
         Self::start_with(dev, mem, options, false)
@@ -92,7 +92,7 @@ impl<'m> Net<'m> {
         net
     }
 
-    /// Owns and configures.
+    /// Sets the owner and configures the rings.
     pub fn prepare(dev: Vhost, mem: &'m Memory, options: Options, wire_hdr: bool) -> Self {
         let tap = Tap::new(options.tap_hdr());
         let wire = Wire::new(&tap, wire_hdr);
@@ -135,7 +135,7 @@ impl<'m> Net<'m> {
         }
     }
 
-    /// Fresh rings on the same device, after a guest's mistake.
+    /// New rings on the same device, after a fault.
     pub fn restart(&mut self) {
         for index in [RX, TX] {
             self.dev.set_backend(index, -1).expect("detach");
@@ -155,7 +155,7 @@ impl<'m> Net<'m> {
         &mut self.rings[queue as usize]
     }
 
-    /// One of the device's counters, by its name in fdinfo. The C module has none.
+    /// A counter of the device, by its name in fdinfo. The C module has none.
     pub fn counter(&self, name: &str) -> Result<u64, String> {
         let path = format!("/proc/self/fdinfo/{}", self.dev.as_raw_fd());
         let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
@@ -164,7 +164,7 @@ impl<'m> Net<'m> {
             .ok_or_else(|| format!("no {name} in {text:?}"))
     }
 
-    /// Publishes and kicks if the device wants that.
+    /// Publishes, and kicks if the device requires it.
     pub fn submit(&mut self, queue: u32, old: u16) {
         self.rings[queue as usize].publish();
         if self.rings[queue as usize].needs_kick(old) {
@@ -184,14 +184,14 @@ impl<'m> Net<'m> {
         self.submit(TX, old);
     }
 
-    /// Offers what is not in guest memory, which is a mistake.
+    /// Offers a buffer outside of guest memory, which is a fault.
     pub fn mistake(&mut self, queue: u32) {
         let old = self.ring(queue).avail_idx();
         self.ring(queue).add(&[(8, 100, 0)]);
         self.submit(queue, old);
     }
 
-    /// Offers buffers to receive into.
+    /// Offers receive buffers.
     pub fn rx_post(&mut self, pieces: &[&[Piece]]) {
         let old = self.ring(RX).avail_idx();
         for buffer in pieces {
@@ -201,7 +201,7 @@ impl<'m> Net<'m> {
         self.submit(RX, old);
     }
 
-    /// Sends a frame through and sees it arrive; that the device works.
+    /// Checks that the device works: sends a frame and waits for its arrival.
     pub fn check_tx(&mut self, seed: u32) -> Result<(), String> {
         let sent = crate::net::frame(seed, 200);
         self.tx(BUFFERS + 0x8_0000, &sent);
@@ -212,7 +212,7 @@ impl<'m> Net<'m> {
         Ok(())
     }
 
-    /// Receives a frame of `len` bytes in one buffer; that the device works.
+    /// Checks that the device works: receives a frame of `len` bytes in one buffer.
     pub fn check_rx(&mut self, seed: u32, len: usize) -> Result<(), String> {
         let hdr = self.options.hdr();
         let at = BUFFERS + 0xa_0000;
@@ -227,12 +227,12 @@ impl<'m> Net<'m> {
     }
 }
 
-/// The run time of this process's vhost workers, as the scheduler accounts it. There must be
-/// one: nothing that spends no time would pass for one that waits.
+/// The run time of this process's vhost workers, as accounted by the scheduler. There must be a
+/// worker: otherwise a missing worker would look like one that sleeps.
 pub fn worker_time() -> Duration {
     let mut times = Vec::new();
     for entry in fs::read_dir("/proc/self/task").expect("tasks").flatten() {
-        // Any thread may have gone meanwhile.
+        // Any thread may have exited meanwhile.
         let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
         if is_worker(&comm) {
             let stat = fs::read_to_string(entry.path().join("schedstat")).expect("schedstat");
@@ -243,7 +243,8 @@ pub fn worker_time() -> Duration {
     Duration::from_nanos(times.iter().sum())
 }
 
-/// Whether a thread of that name is a vhost worker: named after the thread that made it.
+/// Whether a thread of this name is a vhost worker. A worker is named after the thread that
+/// created it.
 pub fn is_worker(comm: &str) -> bool {
     comm.trim_end()
         .strip_prefix("vhost-")
@@ -255,24 +256,24 @@ fn first_number(text: &str) -> u64 {
     first.and_then(|s| s.parse().ok()).expect("a number")
 }
 
-/// For how long a worker is watched.
+/// The time for which a worker is observed.
 pub const WHILE: Duration = Duration::from_millis(400);
 
-/// What of that it may spend when there is nothing to do, or its queue has stopped.
+/// The part of it that a worker may use when it has nothing to do, or its queue has stopped.
 pub const IDLE: Duration = Duration::from_millis(100);
 
-/// The worker's run time during that.
+/// The worker's run time during this time.
 pub fn worker_time_in_a_while() -> Duration {
     let before = worker_time();
     std::thread::sleep(WHILE);
     worker_time() - before
 }
 
-/// Set where the kernel is so slow that tests of endurance are left to another.
+/// Set on a slow kernel, where endurance tests are shortened.
 pub static SLOW: AtomicBool = AtomicBool::new(false);
 
-/// Rounds of which each waits for others: as many as there are seconds for, where the
-/// kernel is slow.
+/// Rounds that wait for other threads: `count`, or on a slow kernel as many as fit into four
+/// seconds.
 pub fn endurance(count: u32) -> impl Iterator<Item = u32> {
     let end = SLOW
         .load(Ordering::Relaxed)
@@ -280,7 +281,7 @@ pub fn endurance(count: u32) -> impl Iterator<Item = u32> {
     (0..count).take_while(move |_| end.is_none_or(|end| Instant::now() < end))
 }
 
-/// As many rounds as can be waited for.
+/// The number of rounds, reduced on a slow kernel.
 pub fn rounds(count: u32) -> u32 {
     if SLOW.load(Ordering::Relaxed) {
         count / 64

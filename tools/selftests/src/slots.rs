@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Guest memory in many regions, as hypervisors have it that plug it in piece by piece.
+//! Guest memory in many regions, as with hypervisors that hotplug memory in small pieces.
 
 use crate::{
     child::Child,
@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// With the C module this many must be allowed by its parameter; `scripts/lib/load-module`.
+/// The parameter of the C module must allow this many; see `scripts/lib/load-module`.
 pub fn run(suite: &mut Suite, path: &str) {
     for count in [65, 509, 512] {
         suite.case(&format!("guest memory in {count} regions"), || {
@@ -27,21 +27,21 @@ pub fn run(suite: &mut Suite, path: &str) {
     }
 }
 
-/// How many regions there may be, as the module tells.
+/// The number of regions that the module allows.
 pub fn max_mem_regions(c: bool) -> std::result::Result<usize, String> {
     let module = if c { "vhost" } else { "vhost_net_rs" };
     let path = format!("/sys/module/{module}/parameters/max_mem_regions");
     let told = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
     let told: usize = told.trim().parse().map_err(|e| format!("{path}: {e}"))?;
-    // Ours takes no fewer, whatever it is told; C takes what it is told.
+    // This module always allows 64; the C module allows any limit.
     Ok(if c { told } else { told.max(64) })
 }
 
-/// Both ways through any region, and through two of them at once.
+/// Packets both ways through each region, and through two regions at once.
 fn traffic(path: &str, count: usize) -> Outcome {
     let mem = Memory::in_regions(count);
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
-    // In no order, as they may be after some have gone and come.
+    // In no order, as after regions have been unplugged and plugged.
     let mut regions = mem.regions();
     let step = 7 % count;
     let mut mixed: Vec<_> = (0..count).map(|i| regions[i * step % count]).collect();
@@ -54,7 +54,7 @@ fn traffic(path: &str, count: usize) -> Outcome {
         mixed.reverse();
     }
     let behind: Vec<u64> = mem.regions().iter().map(|r| r.gpa).collect();
-    // Every one of them, where the rings are not.
+    // Each region that does not hold the rings.
     let free = behind
         .iter()
         .filter(|&&at| at > BUFFERS + 2048 && at < GPA + SIZE as u64 - 2048);
@@ -65,7 +65,7 @@ fn traffic(path: &str, count: usize) -> Outcome {
     Ok(())
 }
 
-/// A frame each way, of which the first bytes are before `at` and the rest behind.
+/// A frame in each direction, in a buffer that begins before `at` and ends behind it.
 fn across(net: &mut Net<'_>, seed: u32, at: u64) -> Outcome {
     let sent = frame(seed, 1500);
     net.tx(at - 700, &sent);
@@ -82,7 +82,7 @@ fn across(net: &mut Net<'_>, seed: u32, at: u64) -> Outcome {
     Ok(())
 }
 
-/// As many as are allowed, one more, and what a table costs that is in the worst order.
+/// The largest table, one region more, and the time to set a table in the worst order.
 pub fn at_the_limit(path: &str, c: bool) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
@@ -101,7 +101,7 @@ pub fn at_the_limit(path: &str, c: bool) -> Outcome {
     diag!("{most} regions: {took:?}");
     net.check_tx(1)?;
     net.check_rx(2, 300)?;
-    // None of them is where the rings and buffers are.
+    // None of them holds the rings or the buffers.
     table.retain(|r| r.gpa >= 1 << 40);
     table.extend((0..3).map(region));
     ensure_eq!(table.len(), most + 1, "regions");
@@ -116,7 +116,7 @@ pub fn at_the_limit(path: &str, c: bool) -> Outcome {
     Ok(())
 }
 
-/// Tables are memory of whoever sets them, as long as the devices have them.
+/// Tables are charged to the process that sets them, as long as the devices have them.
 pub fn accounted(path: &str, c: bool) -> Outcome {
     let most = max_mem_regions(c)?;
     let group = Group::new("max").map_err(|e| format!("no control group: {e}"))?;
@@ -157,7 +157,7 @@ fn charged(path: &str, most: usize, group: &Group) -> Outcome {
     let with = used()?;
     drop(devices);
     let after = used()?;
-    // First address, last address and the owner's; some of it is charged ahead.
+    // First and last address and the owner's address; some memory is charged in advance.
     let least = (DEVICES * most * 24) as u64;
     ensure!(
         with > before + least,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory for packets to come, and that an idle device does without.
+//! Memory that is kept for packets and that an idle device gives back.
 
 use crate::{
     child::Child,
@@ -14,12 +14,12 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
-/// Frames that nobody reads at first, so that their memory is in use: of so many that no page has
-/// to take the place of another, for that one would be accounted to nobody.
+/// Frames that nobody reads at first, so that their memory is in use. So few that no page is
+/// replaced, since a replacement is not charged.
 const FRAMES: u32 = 110;
-/// What they take at the least, in bytes, of memory that is used again.
+/// The memory that they take at least, in bytes; it is reused.
 const KEPT: i64 = 160 << 10;
-/// What an idle device may have of it.
+/// The part of it that an idle device may keep.
 const LITTLE: i64 = 64 << 10;
 
 /// A device that was busy and is idle has no more memory than before.
@@ -46,7 +46,7 @@ fn idle(path: &str, group: &Group) -> Outcome {
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
     net.check_tx(1)?;
     net.check_rx(2, 100)?;
-    // That of the first frame is given back as well.
+    // The memory of the first frame is given back as well.
     std::thread::sleep(Duration::from_secs(5));
     let before = kernel()?;
     let sent = frame(3, 1500);
@@ -57,7 +57,7 @@ fn idle(path: &str, group: &Group) -> Outcome {
     for nth in 0..FRAMES {
         ensure!(net.wire.recv(5_000).as_ref() == Some(&sent), "frame {nth}");
     }
-    // The group's figures are some seconds old at times, and who sends is not idle.
+    // The group's figures can be some seconds old, and a device that sends is not idle.
     let (since, mut busy) = (Instant::now(), 0);
     while since.elapsed() < Duration::from_secs(6) && busy < before + KEPT {
         net.tx(BUFFERS, &sent);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Everything at once, on a few devices, from threads and from processes that are killed: no
-//! outcome is right or wrong but that each kind of thing has come about, that frames were moved,
-//! that the kernel has nothing to say, and that all works after.
+//! Random concurrent operations on a few devices, from threads and from processes that are killed.
+//! No single outcome is right or wrong. Each kind of operation must have occurred, frames must
+//! have been moved, the kernel must report nothing, and everything must work afterwards.
 
 mod dice;
 mod ground;
@@ -28,9 +28,9 @@ use std::{
 use tally::{Kind, Tally};
 
 const THREADS: u64 = 6;
-/// The kind of child, of four, that becomes another program.
+/// Of four children, the one that executes another program.
 const EXEC: u64 = 2;
-/// What comes about also where most time goes by with making and killing processes.
+/// The kinds that must occur although most of the time is spent on starting and killing processes.
 const SURE: [Kind; 10] = [
     Kind::SetOwner,
     Kind::SetMemTable,
@@ -44,7 +44,7 @@ const SURE: [Kind; 10] = [
     Kind::MovedTx,
 ];
 
-/// With `c`, nothing is moved as far as one can see: the C module does not count.
+/// With `c`, moved frames are not checked: the C module has no counters.
 pub fn run(suite: &mut Suite, path: &str, c: bool, seconds: u64, seed: u64) {
     let time = Duration::from_secs(seconds);
     suite.case(&format!("threads, seed {seed}"), || {
@@ -62,7 +62,7 @@ pub fn run(suite: &mut Suite, path: &str, c: bool, seconds: u64, seed: u64) {
     });
 }
 
-/// What the C module does not tell.
+/// Whether this kind is counted: the C module does not count moved frames.
 fn counts(c: bool, kind: Kind) -> bool {
     !c || !matches!(kind, Kind::MovedTx | Kind::MovedRx)
 }
@@ -80,17 +80,17 @@ fn threads(path: &str, c: bool, time: Duration, seed: u64) -> Outcome {
     tally.check(|kind| !matches!(kind, Kind::Kill | Kind::Exec) && counts(c, kind))
 }
 
-/// Children have the devices of their parent, and their own; each is killed at some time, or
-/// becomes another program.
+/// Children use the devices of their parent and their own. Each is killed after some time, or
+/// executes another program.
 fn processes(path: &str, c: bool, time: Duration, seed: u64) -> Outcome {
     let tally = Tally::new();
     let place = Place::new(path, tally);
     let mut dice = Dice::new(seed);
     let end = Instant::now() + time;
     let mut children = 0u64;
-    // Where a tap takes seconds to go, time is over before there were enough.
+    // Where deleting a tap takes seconds, the time may be over before there were enough.
     while Instant::now() < end || children < 6 {
-        // Whose owner has been killed is nobody's for good.
+        // A device whose owner was killed has no owner for ever.
         place.close(dice.of(&place.devs), &mut dice);
         let running: Vec<Child> = (0..3)
             .map(|i| child(&place, path, seed ^ (children + i), children + i))
@@ -108,7 +108,7 @@ fn processes(path: &str, c: bool, time: Duration, seed: u64) -> Outcome {
     tally.check(|kind| SURE.contains(&kind) && counts(c, kind))
 }
 
-/// A child that is not killed before it is another program.
+/// A child that is killed only after it has executed another program.
 fn become_another(place: &Place, path: &str) -> Outcome {
     let before = place.tally.done(Kind::Exec);
     let last = child(place, path, 0, EXEC);
@@ -123,7 +123,7 @@ fn become_another(place: &Place, path: &str) -> Outcome {
 fn child(place: &Place, path: &str, seed: u64, kind: u64) -> Child {
     Child::new(|| {
         live(place, path, seed, kind);
-        // To be killed is all that is left to do, and to end is a failure.
+        // It waits to be killed; exiting is a failure.
         1
     })
 }
@@ -131,7 +131,7 @@ fn child(place: &Place, path: &str, seed: u64, kind: u64) -> Child {
 fn live(place: &Place, path: &str, seed: u64, kind: u64) {
     let long = Duration::from_secs(600);
     match kind % 4 {
-        // Its own devices in threads, which die with it.
+        // Its own devices, in threads that die with it.
         0 | 1 => {
             let own = Place::new(path, place.tally);
             std::thread::scope(|scope| {
@@ -141,11 +141,11 @@ fn live(place: &Place, path: &str, seed: u64, kind: u64) {
                 }
             });
         }
-        // The device of the parent lives on in another program.
+        // The parent's device stays open in another program.
         EXEC => {
             let _ = place.tally.did(Kind::SetOwner, place.devs[0].set_owner());
             place.tally.add(Kind::Exec, 1);
-            // SAFETY: Terminated arguments; what it inherits is the point.
+            // SAFETY: Terminated arguments; the inherited files are the purpose.
             unsafe {
                 let flags = libc::fcntl(place.devs[0].as_raw_fd(), libc::F_GETFD);
                 libc::fcntl(

@@ -4,10 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-/// What a case says: nothing, or what was expected and what came.
+/// The result of a case: success, or what was expected and what was found.
 pub type Outcome = Result<(), String>;
 
-/// A suite that is being run.
+/// A suite that is running.
 pub struct Suite {
     run: usize,
     failed: usize,
@@ -15,8 +15,8 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Starts a suite. It must end within `limit`, or the process dies without a plan, which
-    /// whoever reads the output takes for the failure that it is.
+    /// Starts a suite. It must end within `limit`. Otherwise the process is killed without
+    /// printing a plan, which counts as a failure.
     pub fn new(name: &str, peer_fails: bool, limit: Duration) -> Self {
         println!("TAP version 13");
         println!("# suite {name} ({})", if peer_fails { "c" } else { "rust" });
@@ -34,18 +34,18 @@ impl Suite {
         self.timed(name, None, body);
     }
 
-    /// Runs a case in which the C module is known to fail, and why.
+    /// Runs a case that the C module is known to fail, for this reason.
     pub fn case_c_fails(&mut self, name: &str, why: &str, body: impl FnOnce() -> Outcome) {
         self.timed(name, Some(why), body);
     }
 
-    /// A case that says nothing here, and why.
+    /// Skips a case, for this reason.
     pub fn skip(&mut self, name: &str, why: &str) {
         self.run += 1;
         println!("ok {} - {name} # SKIP {why}", self.run);
     }
 
-    /// Lists by name what cannot be tried before there is more to try it on. It is no case.
+    /// Lists cases that cannot be tested yet, by name. They are not counted.
     pub fn not_yet(&self, name: &str, what: &str) {
         println!("# not applicable yet: {name} ({what})");
     }
@@ -81,7 +81,7 @@ impl Suite {
         }
     }
 
-    /// Prints the plan; true when all is well.
+    /// Prints the plan; true when all cases have passed.
     pub fn finish(self) -> bool {
         println!("1..{}", self.run);
         // SAFETY: Only clears the timer.

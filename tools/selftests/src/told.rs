@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the module tells of its work, and what it makes of a header that says too little.
+//! What the module reports about its work, and how it handles a header with too short a `hdr_len`.
 
 use crate::{
     ensure, ensure_eq,
@@ -55,7 +55,7 @@ fn counters(path: &str) -> Outcome {
     Ok(())
 }
 
-/// The interface has gone and its file has not.
+/// The interface is deleted and its file is open.
 fn refused(path: &str) -> Outcome {
     const FRAMES: u16 = 5;
     let mem = Memory::new();
@@ -85,12 +85,12 @@ fn refused(path: &str) -> Outcome {
     Ok(())
 }
 
-/// The checksum is behind what the header calls its length: both are taken as they must be meant.
+/// The checksum is behind `hdr_len`: both modules correct the length.
 fn short_hdr_len(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
     let sent = frame(4, 200);
-    // Needs a checksum, of what follows byte 34, at byte 50; a header of 14 bytes.
+    // NEEDS_CSUM, of the bytes from 34 on, at byte 50; `hdr_len` is 14.
     let mut data = vec![1, 0, 14, 0, 0, 0, 34, 0, 16, 0, 0, 0];
     data.extend(&sent);
     mem.write(BUFFERS, &data);
@@ -100,7 +100,7 @@ fn short_hdr_len(path: &str) -> Outcome {
     net.ring(TX).wait_used().ok_or("no used entry")?;
     let got = net.wire.recv(10_000).ok_or("the frame did not arrive")?;
     ensure_eq!(got.len(), sent.len(), "bytes that arrived");
-    // The checksum itself is whoever's who needs it.
+    // The receiver completes the checksum.
     ensure!(
         got[..50] == sent[..50] && got[52..] == sent[52..],
         "the frame arrived changed"

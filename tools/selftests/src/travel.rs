@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files that change hands, rings that move, and another kind of backend.
+//! Files that are passed to other processes, rings that are moved, and packet sockets as backends.
 
 use crate::{
     changes::flood,
@@ -60,7 +60,7 @@ pub fn send_fd(sock: RawFd, fd: RawFd) -> bool {
     }
 }
 
-/// Receives one.
+/// Receives a file descriptor.
 fn recv_fd(sock: RawFd) -> RawFd {
     let mut byte = 0u8;
     let mut iov = libc::iovec {
@@ -89,7 +89,7 @@ fn passed(path: &str) -> Outcome {
     // SAFETY: Room for two.
     let ret = unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, pair.as_mut_ptr()) };
     ensure_eq!(ret, 0, "socketpair");
-    // The receiver is forked before there is a device, so that it gets it only this way.
+    // The receiver is forked before there is a device, so it can get the device only this way.
     let receiver = Child::new(|| {
         let fd = recv_fd(pair[1]);
         let mut state = VringState { index: 0, num: 0 };
@@ -150,7 +150,7 @@ fn moving(path: &str) -> Outcome {
     Ok(())
 }
 
-/// The packet socket is the backend, and the test reads and writes the tap itself.
+/// The packet socket is the backend, and the test reads and writes the tap.
 fn packet_socket(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1 | F_NET_HDR));
@@ -189,7 +189,7 @@ fn packet_socket(path: &str) -> Outcome {
     Ok(())
 }
 
-/// Packets without an Ethernet header, both ways.
+/// Packets without an Ethernet header, in both directions.
 fn layer3(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::prepare(Vhost::open(path), &mem, Options::new(F_VERSION_1), false);
@@ -198,7 +198,7 @@ fn layer3(path: &str) -> Outcome {
     net.wire.hear(&net.tap, ETH_ALL);
     net.attach();
     for len in [60, 200, 1000, 1480] {
-        // An IPv4 packet, of a protocol that nobody here has.
+        // An IPv4 packet of a protocol that has no handler.
         let mut packet = frame(len as u32, len);
         packet[..20].fill(0);
         packet[0] = 0x45;
@@ -221,7 +221,7 @@ fn layer3(path: &str) -> Outcome {
     Ok(())
 }
 
-/// A signal that finds no room is lost and does no harm.
+/// A signal to a full eventfd is lost and does no harm.
 fn full_call(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));

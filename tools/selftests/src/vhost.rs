@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ioctls, with nothing in between: what was asked, and the errno.
+//! The ioctls, without checks: arguments in, errno out.
 
 use std::{
     ffi::CString,
@@ -33,7 +33,7 @@ pub const NET_SET_BACKEND: u64 = 0x4008_AF30;
 pub const SET_FORK_FROM_OWNER: u64 = 0x4001_AF84;
 pub const GET_FORK_FROM_OWNER: u64 = 0x8001_AF85;
 
-/// The receive and the transmit queue.
+/// The indices of the receive and the transmit queue.
 pub const RX: u32 = 0;
 pub const TX: u32 = 1;
 
@@ -136,14 +136,14 @@ impl Vhost {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// The same open file by another number.
+    /// Another descriptor of the same open file.
     pub fn try_clone(&self) -> Result<Self> {
         self.0.try_clone().map(Self).map_err(|_| Errno::last())
     }
 
-    /// An ioctl with any argument, also a bad one.
+    /// An ioctl with any argument, valid or not.
     pub fn raw(&self, cmd: u64, arg: usize) -> Result {
-        // SAFETY: What the kernel does with the argument is what is tested.
+        // SAFETY: The kernel's handling of the argument is under test.
         match unsafe { libc::ioctl(self.as_raw_fd(), cmd as _, arg) } {
             0 => Ok(()),
             _ => Err(Errno::last()),
@@ -189,7 +189,7 @@ impl Vhost {
         self.with(GET_FORK_FROM_OWNER, &mut value).map(|()| value)
     }
 
-    /// The table as bytes, with a padding word of the caller's choice.
+    /// The table as bytes, with any padding word.
     pub fn set_mem_table(&self, regions: &[Region], padding: u32) -> Result {
         let mut words = vec![regions.len() as u64 | (u64::from(padding) << 32)];
         for r in regions {
@@ -236,7 +236,7 @@ impl Vhost {
     }
 }
 
-/// Waits until a file has something to read.
+/// Waits until a file is readable.
 pub fn readable(file: &impl AsRawFd, millis: i32) -> bool {
     let mut poll = libc::pollfd {
         fd: file.as_raw_fd(),
@@ -247,7 +247,7 @@ pub fn readable(file: &impl AsRawFd, millis: i32) -> bool {
     unsafe { libc::poll(&mut poll, 1, millis) == 1 }
 }
 
-/// An eventfd that does not wait.
+/// A non-blocking eventfd.
 pub struct EventFd(OwnedFd);
 
 impl AsRawFd for EventFd {
@@ -276,7 +276,7 @@ impl EventFd {
         unsafe { libc::write(self.as_raw_fd(), std::ptr::from_ref(&by).cast(), 8) == 8 }
     }
 
-    /// How often it was signalled since the last time.
+    /// The number of signals since the last call.
     pub fn take(&self) -> u64 {
         let mut count = 0u64;
         // SAFETY: Eight bytes are written to `count`.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tagged frames that a packet socket gives to the guest: the kernel holds the tag beside them.
+//! Tagged frames from a packet socket to the guest: the kernel keeps the tag beside the frame.
 
 use crate::{
     ensure, ensure_eq,
@@ -63,8 +63,8 @@ fn start<'m>(
     Ok((net, tap, wire))
 }
 
-/// Receives into buffers that are cut at these places, or into as many of one byte as there are of
-/// those, and a large one behind.
+/// Receives into buffers that end at these offsets, or, when the first offset is 1, into as many
+/// buffers of one byte as there are offsets. A large buffer follows.
 fn received(net: &mut Net<'_>, cuts: &[u32], len: usize) -> std::result::Result<Vec<u8>, String> {
     let bytes = cuts.first() == Some(&1);
     let mut pieces: Vec<Piece> = Vec::new();
@@ -72,7 +72,7 @@ fn received(net: &mut Net<'_>, cuts: &[u32], len: usize) -> std::result::Result<
     let ends = cuts.iter().enumerate();
     let ends = ends.map(|(i, &cut)| if bytes { i as u32 + 1 } else { cut });
     for end in ends.chain([4096]) {
-        // Apart from each other.
+        // The buffers are not adjacent.
         let place = BUFFERS + 0x1000 * pieces.len() as u64;
         pieces.push((place, end - at, DESC_WRITE));
         at = end;
@@ -103,7 +103,7 @@ fn tagged(path: &str, cuts: &[u32]) -> Outcome {
     let mem = Memory::new();
     let features = F_VERSION_1 | F_NET_HDR | F_MRG_RXBUF;
     let (mut net, tap, _wire) = start(path, &mem, features, false)?;
-    // Without a tag before and behind it, which must not get one.
+    // Frames without a tag before and behind it, which must not get one.
     for tag in [false, true, false] {
         let mut sent = crate::net::frame(u32::from(tag), 300);
         ensure_eq!(sent[12..14], ETH_TYPE.to_be_bytes(), "type of the frame");
@@ -117,7 +117,7 @@ fn tagged(path: &str, cuts: &[u32]) -> Outcome {
     Ok(())
 }
 
-/// Where the checksum begins is told from the beginning of the frame, with the tag.
+/// The checksum offset counts from the beginning of the frame, with the tag.
 fn checksum(path: &str) -> Outcome {
     let mem = Memory::new();
     let (mut net, tap, _wire) = start(path, &mem, 0, true)?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A worker that is held up in the middle of a packet, by a page that userspace has yet to supply.
+//! A worker that is blocked in the middle of a packet, by a page that userspace has not supplied
+//! yet.
 
 use crate::{
     ensure, ensure_eq,
@@ -26,7 +27,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("a backend is let go when no run reads it", || held_up(path));
 }
 
-/// Who reads a page of guest memory waits until it is supplied.
+/// Guest memory of which a page is missing: a reader of this page blocks until it is supplied.
 pub struct Held {
     fd: OwnedFd,
     at: u64,
@@ -40,7 +41,7 @@ impl AsRawFd for Held {
 
 impl Held {
     pub fn new(at: *mut u8) -> Result<Self, Errno> {
-        // One that may wait polls as an error.
+        // A blocking userfaultfd reports an error to poll.
         let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
         // SAFETY: No pointers.
         let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) };
@@ -70,8 +71,8 @@ impl Held {
     }
 }
 
-/// The worker is in the middle of a packet to send; the other queue's backend is read by the same
-/// worker, and must not be let go before it has come to its end.
+/// The worker is in the middle of a packet to send. It also reads the backend of the other queue,
+/// which must not be freed before this run has ended.
 fn held_up(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));

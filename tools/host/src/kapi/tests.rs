@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs of segments, against the addresses of their bytes one by one.
+//! Runs of segments, compared with the addresses of their bytes one by one.
 
 use std::cell::RefCell;
 
@@ -12,7 +12,7 @@ use super::iov::{
 };
 use crate::cases;
 
-/// Why it ended.
+/// Why a walk ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Why {
     Short,
@@ -22,8 +22,8 @@ enum Why {
 proptest! {
     #![proptest_config(cases(3000))]
 
-    /// Each byte once and in order, in as few runs as there are segments with some of them; and
-    /// what is missing is told.
+    /// Each byte occurs once and in order, with one run for each non-empty segment, and missing
+    /// bytes are reported.
     #[test]
     fn as_bytes(
         lens in prop::collection::vec(prop_oneof![1 => Just(0usize), 3 => 0usize..9], 0..8),
@@ -57,7 +57,7 @@ proptest! {
         touched.dedup();
         prop_assert_eq!(count, touched.len());
 
-        // An error ends it, and is what comes out.
+        // An error ends the walk and is returned.
         for stop in 0..count {
             let mut nth = 0;
             let ended = runs(&segs, skip, len, Why::Short, |_, _, _| {
@@ -69,7 +69,7 @@ proptest! {
     }
 }
 
-/// Addresses are numbers, which may be any; lengths as well.
+/// Addresses and lengths may be any numbers.
 #[test]
 fn at_the_end() {
     let segs = [

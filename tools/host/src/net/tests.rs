@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The network header.
+//! The virtio-net header.
 
 use proptest::prelude::*;
 
@@ -29,7 +29,7 @@ fn places() {
 proptest! {
     #![proptest_config(cases(2000))]
 
-    /// Nothing but the length is ever touched, and only to what the checksum needs.
+    /// Only `hdr_len` is changed, and only to what the checksum needs.
     #[test]
     fn checksum(
         flags in 0u8..4,
@@ -40,7 +40,7 @@ proptest! {
         around in prop::option::of(0u64..4),
     ) {
         let end = u64::from(start) + u64::from(offset) + 2;
-        // Often just as long as the checksum needs it, or nearly.
+        // Often exactly the length that the checksum needs, or nearly.
         let len = around.map_or(len, |around| (end + around).saturating_sub(2) as usize);
         let before = header(flags, hdr_len, start, offset);
         let mut after = before;
@@ -57,7 +57,7 @@ proptest! {
         }
     }
 
-    /// One that is too short to be a header says nothing.
+    /// Bytes that are too short for a header are ignored.
     #[test]
     fn short(len in 0usize..10) {
         let mut bytes = [0xff; 10];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What may be made of any bytes: each function takes its input from them, and panics when what
-//! must hold does not. The fuzz targets call them, and a test does with the inputs that are kept.
+//! Functions that take their input from arbitrary bytes and panic when an invariant does not hold.
+//! The fuzz targets call them, and a test calls them with the corpus.
 
 mod chain;
 mod request;
@@ -18,10 +18,10 @@ pub use request::run as request;
 pub use table::run as table;
 pub use used::run as used;
 
-/// Where x86-64 ends user space, with four levels of page tables.
+/// The end of user space on x86-64 with four levels of page tables.
 const USER_END: u64 = 0x7fff_ffff_f000;
 
-/// As many addresses as there are.
+/// The number of addresses.
 const ADDRESSES: u128 = 1 << 64;
 
 /// The little endian number in the `len` bytes from `at` on.
@@ -30,12 +30,12 @@ fn number(bytes: &[u8], at: usize, len: usize) -> u128 {
     high_first.fold(0, |number, byte| number * 256 + u128::from(*byte))
 }
 
-/// Whether these bytes are all below `end`; nothing wraps here.
+/// Whether these bytes are all below `end`, without wrapping.
 fn below(end: u64, at: u128, len: u128) -> bool {
     at + len <= u128::from(end)
 }
 
-/// An address: any, or one close to where something ends.
+/// An address: any, or one close to a boundary.
 fn address(u: &mut Unstructured<'_>, end: u64) -> Result<u64> {
     let any: u64 = u.arbitrary()?;
     Ok(match u.int_in_range(0..=3)? {
@@ -45,7 +45,7 @@ fn address(u: &mut Unstructured<'_>, end: u64) -> Result<u64> {
     })
 }
 
-/// What has been found once is not forgotten.
+/// Runs the inputs of the corpus.
 #[cfg(test)]
 #[test]
 fn corpus() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What taking a buffer must come to, done the slow way: every address by itself, every check
+//! The expected result of taking a buffer, computed simply: each address by itself, each check
 //! where the contract has it.
 
 mod queue;
@@ -37,7 +37,7 @@ pub(crate) fn segs(room: usize) -> KVec<IoVec> {
     KVec::with_capacity(room, GFP_KERNEL).unwrap()
 }
 
-/// A memory table by bytes: first address, size, address for the owner.
+/// A memory table by bytes: first address, size, owner's address.
 pub(crate) struct Table<'a>(&'a [(u64, u64, u64)]);
 
 pub(crate) fn table(regions: &[(u64, u64, u64)]) -> Table<'_> {
@@ -45,7 +45,7 @@ pub(crate) fn table(regions: &[(u64, u64, u64)]) -> Table<'_> {
 }
 
 impl Table<'_> {
-    /// The module's own.
+    /// The module's table with these regions.
     pub(crate) fn build(&self) -> MemTable {
         let mut vec = KVec::with_capacity(self.0.len(), GFP_KERNEL).unwrap();
         for &(gpa, size, uaddr) in self.0 {
@@ -61,7 +61,7 @@ impl Table<'_> {
             .position(|&(first, size, _)| gpa >= first && gpa - first < size)
     }
 
-    /// Segments of at most `room`, byte by byte as long as bytes are mapped.
+    /// At most `room` segments, translated byte by byte while bytes are mapped.
     pub(crate) fn translate(&self, gpa: u64, len: u32, room: usize) -> Result<Vec<IoVec>, Fault> {
         let mut found: Vec<(usize, usize, usize)> = Vec::new();
         for at in 0..u64::from(len) {
@@ -81,7 +81,7 @@ impl Table<'_> {
         Ok(found.into_iter().map(seg).collect())
     }
 
-    /// Writes what the guest has there, byte by byte.
+    /// Writes guest memory byte by byte.
     pub(crate) fn put(&self, driver: &Driver, gpa: u64, data: &[u8]) {
         for (gpa, byte) in (gpa..).zip(data) {
             let seg = self.translate(gpa, 1, 1).unwrap();
@@ -113,7 +113,7 @@ impl Table<'_> {
     }
 }
 
-/// A buffer, as it must come out.
+/// The expected contents of a buffer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Buffer {
     pub(crate) segs: Vec<IoVec>,

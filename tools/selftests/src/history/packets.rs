@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries about what is in the rings.
+//! Entries about the contents of rings.
 
 use super::err;
 use crate::{
@@ -35,7 +35,7 @@ pub(super) fn too_long(path: &str) -> Outcome {
         mem.read(BUFFERS + 100, 3996) == mark[100..],
         "bytes behind the buffer were written"
     );
-    // The one that fits gets the buffer.
+    // The packet that fits is received into the buffer.
     net.wire.send(&frame(2, 60)).map_err(err)?;
     let (_, len) = net
         .ring(RX)
@@ -49,8 +49,8 @@ pub(super) fn too_long(path: &str) -> Outcome {
     Ok(())
 }
 
-/// A packet for two buffers, of which the second cannot be fetched: an error is no number of
-/// buffers. Then one for which there are too few.
+/// A packet for two buffers, of which the second cannot be fetched: an error must not be taken for
+/// a number of buffers. Then a packet for which there are too few buffers.
 pub(super) fn bad_head(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1 | F_MRG_RXBUF));
@@ -92,7 +92,7 @@ pub(super) fn many_heads(path: &str) -> Outcome {
         net.wire.send(&frame(i, 60)).map_err(err)?;
     }
     net.wire.send(&frame(64, 1000)).map_err(err)?;
-    // One buffer for each of the small ones, then one for each byte.
+    // One buffer for each of the small packets, then one for each byte.
     let small: Vec<[Piece; 1]> = (0..64u64)
         .map(|i| [(BUFFERS + i * 128, 128, DESC_WRITE)])
         .collect();
@@ -118,8 +118,8 @@ pub(super) fn many_heads(path: &str) -> Outcome {
     Ok(())
 }
 
-/// Floods both ways for as long as `go` says: what is received never fits. Says how many frames
-/// went the other way.
+/// Sends frames both ways while `go` returns true; the received ones never fit. Returns the number
+/// of frames that were sent.
 fn dropping(net: &mut Net<'_>, go: impl Fn() -> bool) -> u32 {
     let tiny: Vec<[Piece; 1]> = (0..100u64)
         .map(|i| [(BUFFERS + 0x1000 + i * 16, 16, DESC_WRITE)])
@@ -161,7 +161,7 @@ pub(super) fn always_dropped(path: &str) -> Outcome {
     Ok(())
 }
 
-/// Kills a process that never ends, when it is in the midst of it, and sees it end.
+/// Kills a process that runs for ever, in the middle of its work, and waits for its exit.
 fn killed_while(body: impl FnOnce(&EventFd) -> i32) -> Outcome {
     let ready = EventFd::new();
     let owner = Child::new(|| body(&ready));
@@ -182,12 +182,12 @@ pub(super) fn dropping_killed(path: &str) -> Outcome {
         let mem = Memory::new();
         let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
         dropping(&mut net, || ready.signal(1));
-        // It does not come to this: there is room for more signals than there are rounds.
+        // Not reached: there is room for more signals than rounds.
         0
     })
 }
 
-/// The owner of a buffer that is worth another try for ever, where there is such a buffer.
+/// The owner of a buffer that the C module retries for ever, where there is such a buffer.
 pub(super) fn retried_killed(path: &str) -> Outcome {
     killed_while(|ready| {
         let mem = Memory::new();
@@ -201,7 +201,7 @@ pub(super) fn retried_killed(path: &str) -> Outcome {
     })
 }
 
-/// A device whose next packet to receive is larger than all the buffers that it has.
+/// A device whose next received packet is larger than all its buffers.
 fn parked<'m>(path: &str, mem: &'m Memory, features: u64) -> Result<(Net<'m>, Vec<u8>), String> {
     let mut net = Net::start_with(
         Vhost::open(path),
@@ -250,14 +250,14 @@ pub(super) fn livelock(path: &str, features: u64) -> Outcome {
     Ok(())
 }
 
-/// The owner dies while the packet still waits for buffers.
+/// The owner dies while the packet waits for buffers.
 pub(super) fn livelock_killed(path: &str, features: u64) -> Outcome {
     killed_while(|ready| {
         let mem = Memory::new();
         let Ok((mut net, _)) = parked(path, &mem, features) else {
             return 1;
         };
-        // Also while it is told again and again that there is something new.
+        // Also while it is kicked again and again.
         loop {
             net.kick(RX);
             std::thread::sleep(Duration::from_millis(1));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries about what is done at the same time.
+//! Entries about concurrent operations.
 
 use super::err;
 use crate::{
@@ -22,17 +22,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long something is done again and again.
+/// The duration of a race.
 fn while_racing() -> Duration {
     Duration::from_secs(if SLOW.load(Ordering::Relaxed) { 2 } else { 1 })
 }
 
-/// Or longer, if it has not been done more often than this by then.
+/// A race lasts longer if it has had fewer rounds than this by then.
 const FEW: u32 = 10;
 const AT_MOST: Duration = Duration::from_secs(20);
 
-/// A descriptor whose length, flags and next change while it is fetched: what was checked is what
-/// is used. Memory ends behind the shorter length, and what stands there must never be sent.
+/// A descriptor whose length, flags and `next` change while it is fetched: the values that were
+/// checked must be the ones that are used. Mapped memory ends behind the shorter length, and the
+/// bytes behind it must never be sent.
 pub(super) fn fetched_once(path: &str) -> Outcome {
     const SHORT: u32 = 12 + 100;
     const LONG: u32 = SHORT + 1000;
@@ -59,7 +60,7 @@ pub(super) fn fetched_once(path: &str) -> Outcome {
     let (arrived, told) = std::thread::scope(|scope| {
         let done = &done;
         scope.spawn(move || {
-            // Flags, and a next beyond the ring.
+            // The flags, and a `next` beyond the ring.
             let next = u32::from(DESC_NEXT) | (300 << 16);
             for wait in (0..64).cycle() {
                 if done.load(Ordering::Acquire) {
@@ -67,8 +68,8 @@ pub(super) fn fetched_once(path: &str) -> Outcome {
                 }
                 for (word, value) in [(len, LONG), (len, SHORT), (flags, next), (flags, 0)] {
                     word.store(value, Ordering::Release);
-                    // Long enough to be met also by an emulated processor, which goes from one
-                    // jump to the next in one go; and not as long each time.
+                    // Long enough for an emulated processor, which executes everything between two
+                    // jumps at once, and of varying length.
                     (0..wait).for_each(|_| std::hint::spin_loop());
                 }
             }
@@ -84,7 +85,7 @@ pub(super) fn fetched_once(path: &str) -> Outcome {
     net.check_rx(3, 300)
 }
 
-/// Offers the same descriptor until both have come up, that it was right and that it was wrong.
+/// Offers the same descriptor until both outcomes have occurred: valid and invalid.
 fn fetch_all(net: &mut Net<'_>, sent: &[u8]) -> Result<(u32, u64), String> {
     let (mut arrived, mut told) = (0, 0);
     let start = Instant::now();
@@ -108,7 +109,7 @@ fn fetch_all(net: &mut Net<'_>, sent: &[u8]) -> Result<(u32, u64), String> {
 }
 
 /// Kick files that are replaced, removed and closed while they are written to, and backends that
-/// come and go.
+/// are attached and detached.
 pub(super) fn kicks_replaced(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
@@ -122,8 +123,8 @@ pub(super) fn kicks_replaced(path: &str) -> Outcome {
             scope.spawn(|| {
                 while !done.load(Ordering::Acquire) {
                     let (fd, one) = (now.load(Ordering::Acquire), 1u64);
-                    // SAFETY: Eight bytes. The file may have been closed, and none but those of
-                    // this race is opened meanwhile.
+                    // SAFETY: Eight bytes. The file may have been closed, and meanwhile only files
+                    // of this race are opened.
                     let n = unsafe { libc::write(fd, std::ptr::from_ref(&one).cast(), 8) };
                     written.fetch_add(u32::from(n == 8), Ordering::Relaxed);
                 }
@@ -157,7 +158,7 @@ fn replace(net: &Net<'_>, now: &AtomicI32) -> Result<u32, String> {
         let fd = kick.as_raw_fd();
         net.dev.set_kick(TX, fd).map_err(err)?;
         now.store(fd, Ordering::Release);
-        // Closes the one before, which may be written to right now.
+        // Closes the file before, which another thread may be writing to.
         drop(old.replace(kick));
         match round % 16 {
             3 | 7 | 11 => net.dev.set_kick(TX, -1).map_err(err)?,
@@ -169,7 +170,8 @@ fn replace(net: &Net<'_>, now: &AtomicI32) -> Result<u32, String> {
     Ok(0)
 }
 
-/// Two processes ask to be the owner of the same device: one is, and the other is told so.
+/// Two processes request to be the owner of the same device: one becomes the owner, the other gets
+/// an error.
 pub(super) fn two_owners(path: &str) -> Outcome {
     const DEVICES: usize = 20;
     let devs: Vec<Vhost> = (0..DEVICES).map(|_| Vhost::open(path)).collect();
@@ -202,14 +204,15 @@ pub(super) fn two_owners(path: &str) -> Outcome {
     for racer in racers {
         ensure_eq!(racer.wait().code(), Some(0), "how a racer ended");
     }
-    // Whose owner is gone answers still.
+    // A device whose owner has died still answers.
     ensure_eq!(devs[0].set_owner(), Err(EBUSY), "SET_OWNER afterwards");
     drop(devs);
     no_worker_left()
 }
 
-/// Another process changes the features while packets flow. Such as do not concern them change
-/// nothing; with others packets are another's, and the device must work when it is set up again.
+/// Another process changes the features while packets flow. Features that do not affect the
+/// packets change nothing. With others the packets may be wrong, and the device must work when it
+/// is set up again.
 pub(super) fn features_by_another(path: &str) -> Outcome {
     let harmless = [0, F_INDIRECT, F_NOTIFY_ON_EMPTY];
     let others = [0, F_MRG_RXBUF, F_NET_HDR, F_EVENT_IDX, F_VERSION_1];
@@ -232,7 +235,7 @@ pub(super) fn features_by_another(path: &str) -> Outcome {
     net.check_rx(2, 300)
 }
 
-/// Sends while another process sets one after the other of `features`, with `always`.
+/// Sends while another process sets each of `features` in turn, together with `always`.
 fn changing(net: &mut Net<'_>, always: u64, features: &[u64]) -> Result<u32, String> {
     let changed = EventFd::new();
     let dev = net.dev.try_clone().map_err(err)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries about what is asked of the device.
+//! Entries about requests to the device.
 
 use super::err;
 use crate::{
@@ -20,8 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What the kernel has without looking for a module, which takes seconds for each. Built for these
-/// tests, it has no IPv6.
+/// Protocols that the kernel has without loading a module, which takes seconds for each. The debug
+/// kernel has no IPv6.
 const FAMILIES: [i32; 5] = [
     libc::AF_UNIX,
     libc::AF_INET,
@@ -51,7 +51,7 @@ pub(super) fn every_family(path: &str) -> Outcome {
             };
             // SAFETY: No pointers.
             let sock = unsafe { libc::socket(family, kind, protocol) };
-            // Raw packet sockets are backends.
+            // Raw packet sockets are valid backends.
             if sock < 0 || (family == libc::AF_PACKET && kind == libc::SOCK_RAW) {
                 continue;
             }
@@ -70,7 +70,8 @@ pub(super) fn every_family(path: &str) -> Outcome {
 pub(super) fn empty_region(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
-    // Its last byte is before its first, or it is taken for all there is, which is no user's.
+    // Its last byte is before its first one, or it covers the whole address space, which is not
+    // user memory.
     for gpa in [0, 4096, u64::MAX] {
         let mut regions = mem.regions();
         regions.push(Region {
@@ -82,7 +83,7 @@ pub(super) fn empty_region(path: &str) -> Outcome {
         let result = net.dev.set_mem_table(&regions, 0);
         ensure_eq!(result, Err(EFAULT), "a region of no size at {gpa:#x}");
     }
-    // Nobody hangs, and what was there still works.
+    // Nothing hangs, and the device still works.
     net.check_tx(1)?;
     net.check_rx(2, 200)
 }
@@ -100,7 +101,7 @@ pub(super) fn changing_file(path: &str) -> Outcome {
         let (done, kick, other) = (&done, &kick, &other);
         scope.spawn(move || {
             while !done.load(Ordering::Acquire) {
-                // SAFETY: Changes what `changing` means; nobody else uses it for anything else.
+                // SAFETY: Changes the file of descriptor `changing`, which nothing else uses.
                 unsafe {
                     libc::dup2(kick.as_raw_fd(), changing);
                     libc::close(changing);
@@ -108,7 +109,7 @@ pub(super) fn changing_file(path: &str) -> Outcome {
                 }
             }
         });
-        // As often as it takes for both to come up.
+        // As often as needed for both outcomes.
         let start = Instant::now();
         for round in 0.. {
             let enough = if round < 3000 { 4 } else { 0 };
@@ -137,7 +138,7 @@ pub(super) fn changing_file(path: &str) -> Outcome {
 pub(super) fn kicked_and_killed(path: &str) -> Outcome {
     for _ in 0..5 {
         let kick = EventFd::new();
-        // The device and what it waits for outlive the owner, and so its worker.
+        // The device and what it waits for outlive the owner, and so the worker.
         let dev = Vhost::open(path);
         let owner = Child::new(|| {
             let mem = Memory::new();

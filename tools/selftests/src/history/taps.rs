@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries about what a tap is given, and about taps that go away.
+//! Entries about frames that a tap gets, and about taps that are deleted.
 
 use super::err;
 use crate::{
@@ -22,9 +22,9 @@ use std::{
     time::Duration,
 };
 
-/// How many frames are too short, or dropped.
+/// The number of frames that are too short or dropped.
 const FRAMES: u32 = 30_000;
-/// How many of them are enough to tell a leak from what else goes on, where the kernel is slow.
+/// On a slow kernel: the number that is enough to tell a leak from other changes.
 const ENOUGH: u32 = 4_000;
 
 /// Sends frames of each length below `below`, in turn, and takes the buffers back.
@@ -48,12 +48,12 @@ fn sweep(net: &mut Net<'_>, frames: u32, below: u32) -> Outcome {
     Ok(())
 }
 
-/// That no pages are gone after many frames of each length below `below`, none of which goes
-/// anywhere. 64 of them share eight pages, or 42 where a program may ask for room before them:
-/// leaked, each costs more than a tenth of a page.
+/// Checks that no pages are lost by many frames of each length below `below`, none of which is
+/// delivered. 64 of them share eight pages, or 42 where an XDP program may request headroom. So
+/// each leaked frame costs more than a tenth of a page.
 fn no_page_lost(net: &mut Net<'_>, below: u32) -> Outcome {
     net.ring(TX).mem.write(BUFFERS, &[0; 128]);
-    // What is kept for the next time is taken before the first count.
+    // Pages that are kept for reuse are allocated before the first count.
     sweep(net, 1000, below)?;
     let before = pages::free();
     let slow = SLOW.load(Ordering::Relaxed);
@@ -84,7 +84,7 @@ pub(super) fn short_frames_xdp(path: &str) -> Outcome {
     net.check_tx(1)?;
     net.check_rx(2, 300)?;
     drop(pass);
-    // That frames do meet the program shows when it lets none pass.
+    // That no frame passes shows that the frames reach the program.
     let all = Xdp::attach(&net.tap, Verdict::Drop)?;
     no_page_lost(&mut net, 61)?;
     net.tx(BUFFERS, &frame(3, 200));
@@ -94,7 +94,7 @@ pub(super) fn short_frames_xdp(path: &str) -> Outcome {
     net.check_tx(4)
 }
 
-/// A device on a macvtap over a tap, from whose file the other side is read and written.
+/// A device on a macvtap over a tap. The other side is read and written through the tap's file.
 struct Stacked<'m> {
     net: Net<'m>,
     upper: Upper,
@@ -113,7 +113,7 @@ impl<'m> Stacked<'m> {
         Ok(Self { net, upper, lower })
     }
 
-    /// The next frame that leaves below.
+    /// The next frame that arrives at the tap.
     fn below(&self, millis: i32) -> Option<Vec<u8>> {
         let mut got = vec![0u8; 2000];
         if !readable(&self.lower, millis) {
@@ -125,7 +125,7 @@ impl<'m> Stacked<'m> {
         Some(got)
     }
 
-    /// One frame each way.
+    /// Sends one frame in each direction.
     fn check(&mut self) -> Outcome {
         let sent = frame(5, 200);
         self.net.tx(BUFFERS, &sent);
@@ -154,7 +154,7 @@ pub(super) fn short_frames_macvtap(path: &str) -> Outcome {
     stacked.check()
 }
 
-/// Floods the device both ways and takes its interface away under it.
+/// Sends frames both ways through the device and deletes its interface.
 fn removed_under(net: &mut Net<'_>, below: i32, delete: impl Fn() -> Outcome + Send) -> Outcome {
     let done = AtomicBool::new(false);
     let buffers: Vec<_> = (0..100u64)

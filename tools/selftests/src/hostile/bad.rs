@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Buffers that are wrong in themselves: a driver may not take back what it has made available, so
-//! they come back with nothing in them, that is told and counted, and the queue goes on.
+//! Buffers that are invalid by themselves. A driver cannot withdraw a buffer that it has made
+//! available, so they are returned with length 0, reported and counted, and the queue continues.
 
 mod rx;
 mod tx;
@@ -15,20 +15,20 @@ use crate::{
 };
 use std::{fs, os::fd::AsRawFd, time::Duration};
 
-/// Makes one available that is wrong, to be published, and says its head.
+/// Adds an invalid buffer, to be published, and returns its head.
 type Build = fn(&mut Net<'_>) -> u16;
 
-/// What C does: of those that it can fetch it loses some, and the others stop the queue.
+/// The C module loses some of the buffers that it can fetch; the others stop the queue.
 const C: &str = "it never hands the buffer back";
 
-/// How long a buffer may take to come back.
+/// The time limit for a buffer to be returned.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where the tables of these buffers are, and where they may point to.
+/// The addresses of the tables of these buffers, and of the memory that they may refer to.
 const TABLE: u64 = BUFFERS + 0x60_0000;
 const DATA: u64 = BUFFERS + 0x61_0000;
 
-/// Each is tried with either kind of notification.
+/// Each is tried with both kinds of notification suppression.
 const FEATURES: [u64; 2] = [
     F_VERSION_1 | F_INDIRECT,
     F_VERSION_1 | F_INDIRECT | F_EVENT_IDX,
@@ -39,7 +39,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     rx::run(suite, path);
 }
 
-/// Wrong in the same way whichever queue it is for, with descriptors of these flags.
+/// Invalid in the same way for both queues, with descriptors that have these flags.
 fn anywhere(n: &mut Net<'_>, queue: u32, flags: u16, nth: usize) -> u16 {
     let end = GPA + SIZE as u64;
     let (addr, len) = match nth {
@@ -53,7 +53,7 @@ fn anywhere(n: &mut Net<'_>, queue: u32, flags: u16, nth: usize) -> u16 {
     n.ring(queue).add(&[(addr, len, flags)])
 }
 
-/// Names of the above, of which so many are outside memory, and the others are tables.
+/// Names of the above: so many are outside of memory, the others have indirect tables.
 const OUTSIDE: usize = 5;
 const ANYWHERE: [&str; 13] = [
     "an address below the table",
@@ -71,7 +71,7 @@ const ANYWHERE: [&str; 13] = [
     "a table of which the second entry is not in memory",
 ];
 
-/// Wrong by their indirect table.
+/// Invalid because of their indirect table.
 fn tables(n: &mut Net<'_>, queue: u32, flags: u16, nth: usize) -> u16 {
     let ring = n.ring(queue);
     let end = GPA + SIZE as u64;
@@ -103,7 +103,8 @@ fn tables(n: &mut Net<'_>, queue: u32, flags: u16, nth: usize) -> u16 {
     ring.add(&[(at, len, DESC_INDIRECT)])
 }
 
-/// A case for each kind that is a queue's own, and one for each of the others' two sorts.
+/// One case for each kind that is specific to a queue, and one for each of the two sorts of the
+/// others.
 fn kinds<F>(suite: &mut Suite, what: &str, own: &[(&str, Build)], body: F)
 where
     F: Fn(usize, u64) -> Outcome,
@@ -129,7 +130,7 @@ where
     }
 }
 
-/// How many faults are counted: in all, and in each line of a reason that has any.
+/// The number of counted faults: the total, and the line of each reason that is shown.
 fn faults(net: &Net<'_>, queue: u32) -> std::result::Result<(u64, Vec<(String, u64)>), String> {
     let side = ["rx", "tx"][queue as usize];
     let path = format!("/proc/self/fdinfo/{}", net.dev.as_raw_fd());
@@ -143,7 +144,7 @@ fn faults(net: &Net<'_>, queue: u32) -> std::result::Result<(u64, Vec<(String, u
     Ok((net.counter(&format!("{side}-faults"))?, reasons.collect()))
 }
 
-/// That `count` faults are counted in all, each for a reason.
+/// Checks that `count` faults are counted in total, and each with a reason.
 fn counted(net: &Net<'_>, queue: u32, count: u64) -> Outcome {
     let (all, reasons) = faults(net, queue)?;
     ensure_eq!(all, count, "faults");
@@ -152,12 +153,12 @@ fn counted(net: &Net<'_>, queue: u32, count: u64) -> Outcome {
     Ok(())
 }
 
-/// What comes of those that are wrong: their heads, with nothing in them.
+/// What invalid buffers are returned as: their heads, with length 0.
 fn empty(heads: &[u16]) -> Vec<(u16, u32)> {
     heads.iter().map(|&head| (head, 0)).collect()
 }
 
-/// That these heads come back, in this order and with these lengths.
+/// Checks that these heads are returned, in this order and with these lengths.
 fn come_back(net: &mut Net<'_>, queue: u32, want: &[(u16, u32)]) -> Outcome {
     for (nth, want) in want.iter().enumerate() {
         let used = net.ring(queue).wait_used_for(PATIENCE);
@@ -166,7 +167,7 @@ fn come_back(net: &mut Net<'_>, queue: u32, want: &[(u16, u32)]) -> Outcome {
     Ok(())
 }
 
-/// That it has been told, once at the least.
+/// Checks that the error eventfd was signalled at least once.
 fn told(net: &Net<'_>, queue: u32) -> Outcome {
     let err = &net.events[queue as usize].err;
     ensure!(err.wait(4000), "the error eventfd was not signalled");

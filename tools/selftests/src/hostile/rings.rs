@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rings that go away, or change, while they are served.
+//! Rings that are unmapped or change while they are served.
 
 use crate::{
     diag, ensure,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the requests are for: how it shows that one was served.
+//! The effects of requests: how a successful request is recognised.
 
 use super::sweep::{serving, settle, Spare, When};
 use crate::{
@@ -13,29 +13,29 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
-/// Where the used ring of the transmit queue may be instead: on a page of its own.
+/// Another address for the used ring of the transmit queue, on a page of its own.
 pub(super) const ELSEWHERE: u64 = RING_AT[0] + 0x8_0000;
 
-/// The base that is set in place of 0.
+/// The base that is set instead of 0.
 pub(super) const BASE: u32 = 7;
 
 type Effect = fn(&mut Net<'_>, &Spare, When) -> Outcome;
 
-/// The answer has been looked at already.
+/// The answer has already been checked.
 pub(super) const ANSWERED: Effect = |_, _, _| Ok(());
 
-/// The rings go by index now.
+/// EVENT_IDX is in effect.
 pub(super) fn event_idx(net: &mut Net<'_>, _: &Spare, _: When) -> Outcome {
     let mem = net.rings[0].mem;
     let size = net.options.size;
     net.rings = RING_AT.map(|at| Ring::new(mem, at, size, true));
     net.attach();
-    // The second is kicked for only if the device has said so.
+    // The second buffer is kicked only if the device has requested it.
     net.check_tx(1)?;
     net.check_tx(2)
 }
 
-/// The first half of the memory is in the table no more.
+/// The first half of the memory is not in the table.
 pub(super) fn half_table(net: &mut Net<'_>, spare: &Spare, when: When) -> Outcome {
     serving(net, spare, when);
     net.tx(BUFFERS, &frame(1, 100));
@@ -44,7 +44,7 @@ pub(super) fn half_table(net: &mut Net<'_>, spare: &Spare, when: When) -> Outcom
     Ok(())
 }
 
-/// More than two buffers are a mistake.
+/// More than two buffers are a fault.
 pub(super) fn two(net: &mut Net<'_>, _: &Spare, _: When) -> Outcome {
     net.attach();
     for _ in 0..3 {
@@ -62,7 +62,7 @@ pub(super) fn base(net: &mut Net<'_>, _: &Spare, _: When) -> Outcome {
     Ok(())
 }
 
-/// The used ring is elsewhere.
+/// The used ring is at the other address.
 pub(super) fn used_elsewhere(net: &mut Net<'_>, spare: &Spare, when: When) -> Outcome {
     serving(net, spare, when);
     let mem = net.rings[1].mem;
@@ -80,7 +80,7 @@ pub(super) fn used_elsewhere(net: &mut Net<'_>, spare: &Spare, when: When) -> Ou
     Ok(())
 }
 
-/// The spare eventfd is listened to, and the other is not.
+/// The device listens to the spare eventfd, and not to the other one.
 pub(super) fn kicked(net: &mut Net<'_>, spare: &Spare, when: When) -> Outcome {
     serving(net, spare, when);
     net.ring(TX).mem.write(BUFFERS, &[0; 112]);
@@ -97,7 +97,7 @@ pub(super) fn kicked(net: &mut Net<'_>, spare: &Spare, when: When) -> Outcome {
     Ok(())
 }
 
-/// The spare eventfd is signalled.
+/// The device signals the spare eventfd.
 pub(super) fn called(net: &mut Net<'_>, spare: &Spare, when: When) -> Outcome {
     serving(net, spare, when);
     net.events[1].call.take();
@@ -112,7 +112,7 @@ pub(super) fn called(net: &mut Net<'_>, spare: &Spare, when: When) -> Outcome {
     Ok(())
 }
 
-/// The spare eventfd is signalled for a mistake.
+/// The device signals the spare eventfd for a fault.
 pub(super) fn told(net: &mut Net<'_>, spare: &Spare, when: When) -> Outcome {
     serving(net, spare, when);
     net.mistake(TX);
@@ -122,7 +122,7 @@ pub(super) fn told(net: &mut Net<'_>, spare: &Spare, when: When) -> Outcome {
     Ok(())
 }
 
-/// What is sent goes to the spare tap, and only there.
+/// Sent frames go to the spare tap, and only there.
 pub(super) fn sends_to_spare(net: &mut Net<'_>, spare: &Spare, _: When) -> Outcome {
     settle(net, spare);
     let sent = frame(7, 777);
@@ -133,7 +133,7 @@ pub(super) fn sends_to_spare(net: &mut Net<'_>, spare: &Spare, _: When) -> Outco
     Ok(())
 }
 
-/// What is received comes from the spare tap, and only from there.
+/// Received frames come from the spare tap, and only from there.
 pub(super) fn receives_from_spare(net: &mut Net<'_>, spare: &Spare, _: When) -> Outcome {
     settle(net, spare);
     net.rx_post(&[&[(BUFFERS, 2048, 0)], &[(BUFFERS + 4096, 2048, 0)]]);
@@ -151,7 +151,7 @@ pub(super) fn receives_from_spare(net: &mut Net<'_>, spare: &Spare, _: When) -> 
     Ok(())
 }
 
-/// Nothing is served any more.
+/// Nothing is served.
 pub(super) fn detached(net: &mut Net<'_>, spare: &Spare, _: When) -> Outcome {
     settle(net, spare);
     net.tx(BUFFERS, &frame(1, 100));
@@ -163,7 +163,7 @@ pub(super) fn detached(net: &mut Net<'_>, spare: &Spare, _: When) -> Outcome {
     Ok(())
 }
 
-/// There is no owner, and nobody has the tap but us.
+/// There is no owner, and only the test has the tap open.
 pub(super) fn unowned(net: &mut Net<'_>, spare: &Spare, _: When) -> Outcome {
     settle(net, spare);
     ensure_eq!(net.dev.base(TX), Err(EPERM), "GET_VRING_BASE");

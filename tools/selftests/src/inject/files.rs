@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is done with the file: open, an owner, read, write, poll and close, with each of the
-//! failures that they can meet.
+//! File operations (open, SET_OWNER, read, write, poll and close) with each failure that they can
+//! meet.
 
 use super::{each, Checked};
 use crate::{
@@ -21,7 +21,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("SET_OWNER, a kernel thread", || set_owner(path, 0));
     suite.case("read", || reading(path));
     suite.case("write", || {
-        // Too short a message, or one for an IOTLB that there is none of.
+        // A message that is too short, or one for the IOTLB, which does not exist.
         at_least(1, message(path, write, Err(EFAULT), &[EINVAL])?)
     });
     suite.case("poll", || {
@@ -30,7 +30,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("close", || close(path));
 }
 
-/// How many there were, which must not be fewer.
+/// Checks the number of failures, which must not be lower.
 pub(super) fn at_least(least: u32, count: u32) -> Outcome {
     diag!("{count} failures");
     ensure!(
@@ -40,7 +40,8 @@ pub(super) fn at_least(least: u32, count: u32) -> Outcome {
     Ok(())
 }
 
-/// A failed request's errno, which must be one of these, and after a failure on purpose.
+/// Checks the errno of a failed request: it must be one of these, and a failure must have been
+/// injected.
 pub(super) fn documented(e: Errno, met: bool, errnos: &[Errno]) -> Outcome {
     ensure!(met && errnos.contains(&e), "{e:?}");
     Ok(())
@@ -55,14 +56,14 @@ fn open(path: &str) -> Outcome {
         },
         |dev, met| match dev {
             Ok(dev) => works(dev, 1),
-            // The system call itself may not get at the path.
+            // The system call itself may fail to copy the path.
             Err(e) => documented(e, met, &[ENOMEM, EFAULT]),
         },
     )?;
     at_least(3, count)
 }
 
-/// That a device without an owner works, and with which kind of worker.
+/// Checks that a device without an owner works, and returns its kind of worker.
 fn works(dev: Vhost, kind: u8) -> Outcome {
     ensure_eq!(dev.fork_from_owner(), Ok(kind), "kind of worker");
     ensure_eq!(dev.base(TX), Err(EPERM), "it has an owner");
@@ -101,7 +102,7 @@ fn set_owner(path: &str, fork: u8) -> Outcome {
             (dev, result)
         },
         |(dev, result), met| match result {
-            // A failure that was made up for.
+            // A failure that the kernel handled.
             Ok(()) => {
                 ensure_eq!(dev.base(TX), Ok(0), "not owned after all");
                 dev.reset_owner()
@@ -117,7 +118,7 @@ fn set_owner(path: &str, fork: u8) -> Outcome {
     at_least(3, count)
 }
 
-/// What a system call has returned.
+/// The result of a system call.
 fn returned(ret: isize) -> Result<isize> {
     if ret < 0 {
         Err(Errno::last())
@@ -132,7 +133,7 @@ fn read(dev: &Vhost) -> Result<isize> {
     returned(unsafe { libc::read(dev.as_raw_fd(), buf.as_mut_ptr().cast(), 72) })
 }
 
-/// An invalidation of the IOTLB, which there is none of.
+/// An invalidation of the IOTLB, which does not exist.
 fn write(dev: &Vhost) -> Result<isize> {
     let buf = [1u64, 0, 4096, 0, 3 << 8, 0, 0, 0, 0];
     // SAFETY: A buffer of that length.
@@ -149,8 +150,8 @@ fn poll(dev: &Vhost) -> Result<isize> {
     returned(unsafe { libc::poll(&mut poll, 1, 0) } as isize)
 }
 
-/// `op` on a device that works and goes on working; what it yields as a rule, and what where a
-/// failure was met.
+/// Runs `op` on a device that works and must keep working. Its normal result, and the result with
+/// a failure.
 fn message(
     path: &str,
     op: fn(&Vhost) -> Result<isize>,
@@ -178,15 +179,15 @@ fn message(
     )
 }
 
-/// There is never a message, so that nothing is copied, and nothing can fail.
+/// There is never a message, so nothing is copied and nothing can fail.
 fn reading(path: &str) -> Outcome {
     let count = message(path, read, Err(EAGAIN), &[])?;
     ensure_eq!(count, 0, "failures");
     Ok(())
 }
 
-/// The last close of a device that serves a tap, whose file it is the last to have. It cannot
-/// fail; whatever it meets, nothing may be left.
+/// The last close of a device with the last reference to the file of its tap. It cannot fail, and
+/// nothing may remain, whatever failure it meets.
 fn close(path: &str) -> Outcome {
     let mem = Memory::new();
     let count = each(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The requests that are made of a device with an owner, what each is for, and how it may fail.
+//! The requests to a device with an owner, the effect of each, and its possible errors.
 
 use super::{
     effects,
@@ -12,10 +12,10 @@ use super::{
 use crate::{setup::Net, tap::Suite, vhost::*};
 use std::os::fd::AsRawFd;
 
-/// No errno of any request: it has succeeded, and told something that is not so.
+/// Not an errno of any request: the request succeeded and returned a wrong value.
 const WRONG: Errno = Errno(libc::EBADMSG);
 
-/// What a request has told.
+/// The value that a request returned.
 fn tells<T: PartialEq>(got: Result<T>, expected: T) -> Result {
     match got {
         Ok(got) if got == expected => Ok(()),
@@ -24,7 +24,7 @@ fn tells<T: PartialEq>(got: Result<T>, expected: T) -> Result {
     }
 }
 
-/// A request that only copies its argument, made of a device that is detached.
+/// A request to a detached device that only copies its argument.
 const COPIES: Request = Request {
     name: "",
     when: &[Detached],

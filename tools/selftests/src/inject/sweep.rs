@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A request with each of the failures that it can meet: the errno, and the device as it was;
-//! or what the request is for, where nothing failed or a failure was made up for.
+//! A request with each failure that it can meet. After an error, the errno and the unchanged
+//! device are checked; after success, also with a failure that the kernel handled, the effect of
+//! the request.
 
 use super::{
     each,
@@ -17,12 +18,12 @@ use crate::{
 };
 use std::{os::fd::AsRawFd, time::Duration};
 
-/// The state of the device that is asked.
+/// The state of the device under test.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
     /// Set up, and not attached.
     Detached,
-    /// Attached, and frames are under way in both directions.
+    /// Attached, with frames in flight in both directions.
     Serving,
 }
 
@@ -30,14 +31,14 @@ pub(super) struct Request {
     pub name: &'static str,
     pub when: &'static [When],
     pub op: fn(&Net<'_>, &Spare) -> Result,
-    /// What has come of it when it succeeds.
+    /// Its effect when it succeeds.
     pub effect: fn(&mut Net<'_>, &Spare, When) -> Outcome,
     pub errnos: &'static [Errno],
-    /// How many failures it must at least be able to meet.
+    /// The number of failures that it must at least be able to meet.
     pub least: u32,
 }
 
-/// What a request would put in place of what is there, and what it should tell.
+/// The replacements that a request would install, and the value that it must return.
 pub(super) struct Spare {
     pub tap: Tap,
     pub wire: Wire,
@@ -60,7 +61,7 @@ impl Spare {
         self.event.as_raw_fd()
     }
 
-    /// That nothing of this was touched.
+    /// Checks that none of this was used.
     fn is_unused(&self) -> Outcome {
         ensure_eq!(
             self.event.take(),
@@ -100,7 +101,7 @@ pub(super) fn sweep(path: &str, request: &Request, when: When) -> Outcome {
     at_least(request.least, count)
 }
 
-/// How many frames are under way in each direction.
+/// The number of frames in flight in each direction.
 const UNDER_WAY: u32 = 4;
 
 fn buffer(i: u32) -> u64 {
@@ -115,7 +116,7 @@ fn incoming(i: u32) -> Vec<u8> {
     frame(200 + i, 300 + i as usize)
 }
 
-/// Frames both ways, which nobody waits for.
+/// Starts frames both ways and does not wait for them.
 fn send_off(net: &mut Net<'_>) {
     let room: Vec<Piece> = (0..UNDER_WAY).map(|i| (buffer(i), 2048, 0)).collect();
     let room: Vec<&[Piece]> = room.iter().map(std::slice::from_ref).collect();
@@ -126,7 +127,7 @@ fn send_off(net: &mut Net<'_>) {
     }
 }
 
-/// All of them arrive, in order and whole.
+/// Checks that all of them arrive, in order and complete.
 fn arrive(net: &mut Net<'_>) -> Outcome {
     let hdr = net.options.hdr();
     for i in 0..UNDER_WAY {
@@ -142,8 +143,8 @@ fn arrive(net: &mut Net<'_>) -> Outcome {
     Ok(())
 }
 
-/// A request has failed: what was under way arrives where it should, and more after it; the
-/// earlier eventfds are heard and signalled, and nothing of the request is there.
+/// A request has failed: frames in flight and later frames must arrive at the earlier backends,
+/// the earlier eventfds must be in use, and the request must have had no effect.
 fn as_before(net: &mut Net<'_>, spare: &Spare, when: When) -> Outcome {
     let attached = when == When::Serving;
     for index in [RX, TX] {
@@ -176,7 +177,7 @@ fn as_before(net: &mut Net<'_>, spare: &Spare, when: When) -> Outcome {
     spare.is_unused()
 }
 
-/// Whatever is under way has arrived, or will not.
+/// Waits until all frames in flight have arrived or been lost.
 pub(super) fn settle(net: &mut Net<'_>, spare: &Spare) {
     let mut idle = false;
     while !idle {
@@ -191,7 +192,7 @@ pub(super) fn settle(net: &mut Net<'_>, spare: &Spare) {
     while net.wire.recv(0).or_else(|| spare.wire.recv(0)).is_some() {}
 }
 
-/// Attaches the backends unless they are.
+/// Attaches the backends that are not attached.
 pub(super) fn serving(net: &mut Net<'_>, spare: &Spare, when: When) {
     if when == When::Detached {
         net.attach();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Failures that the worker meets while it serves the rings: copies of ring fields and of
-//! packets, page faults on both, and allocations of packets.
+//! Failures that the worker meets while it serves the rings: in copies of ring fields and of
+//! packets, in page faults on both, and in allocations of packets.
 
 use super::{Checked, FailNth, ENOUGH};
 use crate::{
@@ -17,18 +17,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Frames in each direction of a round.
+/// The frames of a round in each direction.
 const FRAMES: u32 = 4;
 
-/// The last rounds, in which the worker met nothing: one alone may have been served in fewer
-/// runs than others.
+/// The number of last rounds without a failure. A single round may have needed fewer runs than
+/// others.
 const CALM: u32 = 3;
 
-/// Which access of the worker is the nth differs from round to round. So the failures that lose a
-/// frame or stop a queue, some ten of forty, are now and then all passed by, and are looked for again.
+/// The nth access of the worker differs from round to round. About ten of forty failures lose a
+/// frame or stop a queue; sometimes none of these is met, so the sweep is repeated.
 const SWEEPS: u32 = 5;
 
-/// How long a frame may take.
+/// The time limit for a frame.
 const LONG: Duration = Duration::from_secs(10);
 
 pub fn run(suite: &mut Suite, path: &str) {
@@ -52,7 +52,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     }
 }
 
-/// The worker of the only device that this process has.
+/// The worker of the only device of this process.
 fn worker(fork: u8) -> Option<FailNth> {
     let tasks = if fork == 1 {
         "/proc/self/task"
@@ -69,14 +69,15 @@ fn worker(fork: u8) -> Option<FailNth> {
         .map(|task| FailNth::open(&task.path().join("fail-nth").to_string_lossy()))
 }
 
-/// What the failures have come to: frames lost, queues stopped.
+/// The outcomes of the failures: lost frames, stopped queues.
 #[derive(Debug, Default)]
 struct Tally {
     lost: u32,
     stopped: u32,
 }
 
-/// Frames both ways while the worker meets failures, until each kind of outcome was seen.
+/// Sends frames both ways while the worker meets failures, until each kind of outcome has
+/// occurred.
 fn traffic(path: &str, features: u64, fork: u8) -> Outcome {
     let mem = Memory::new();
     let dev = Vhost::open(path);
@@ -97,7 +98,7 @@ fn traffic(path: &str, features: u64, fork: u8) -> Outcome {
     Ok(())
 }
 
-/// The worker meets its nth failure, for each n until it meets none.
+/// Makes the worker meet its nth failure, for each n until it meets none.
 fn sweep(net: &mut Net<'_>, fail: &FailNth, tally: &mut Tally) -> Outcome {
     let (mut calm, mut n, mut all) = (0, 0, 0);
     while calm < CALM {
@@ -112,7 +113,7 @@ fn sweep(net: &mut Net<'_>, fail: &FailNth, tally: &mut Tally) -> Outcome {
     Ok(())
 }
 
-/// One of them: whether the failure was met.
+/// One round. Whether the failure was met.
 fn round(net: &mut Net<'_>, fail: &FailNth, n: u32, tally: &mut Tally) -> Checked<bool> {
     anew(net)?;
     let drops = net.counter("rx-drops")?;
@@ -141,7 +142,7 @@ fn round(net: &mut Net<'_>, fail: &FailNth, n: u32, tally: &mut Tally) -> Checke
     Ok(met)
 }
 
-/// Fresh rings and nothing under way; and what the device is to write to has no pages yet.
+/// New rings and no frames in flight. The memory that the device writes to has no pages yet.
 fn anew(net: &mut Net<'_>) -> Outcome {
     for index in [RX, TX] {
         net.dev
@@ -156,7 +157,7 @@ fn anew(net: &mut Net<'_>) -> Outcome {
         events.err.take();
     }
     for ring in &net.rings {
-        // All but the flags, without which the guest kicks in vain.
+        // The flags may be set: they only suppress kicks.
         let used = ring.mem.read(ring.used() + 2, 4094);
         ensure!(used == [0; 4094], "a used ring is not fresh");
         without_pages(ring.mem, ring.used(), 1);
@@ -171,7 +172,7 @@ fn without_pages(mem: &Memory, at: u64, pages: usize) {
     assert!(ret == 0, "madvise: {:?}", Errno::last());
 }
 
-/// Whatever was queued to the worker has run when this returns.
+/// Waits until everything that was queued to the worker has run.
 fn flush(net: &Net<'_>) -> Outcome {
     net.dev
         .fork_from_owner()
@@ -179,7 +180,7 @@ fn flush(net: &Net<'_>) -> Outcome {
         .map_err(|e| format!("{e:?}"))
 }
 
-/// Where the ith buffer of a queue is, on a page of its own.
+/// The address of the ith buffer of a queue, on a page of its own.
 fn buffer(queue: u32, i: u32) -> u64 {
     BUFFERS + 0x10_0000 * u64::from(queue) + 4096 * u64::from(i)
 }
@@ -192,8 +193,8 @@ fn send(net: &mut Net<'_>, i: u32) {
     net.tx(buffer(TX, i), &frame(i, 100));
 }
 
-/// Waits until each frame is served or counted as lost, or the error eventfd says why not. Which
-/// queues it has spoken for.
+/// Waits until each frame has been moved or counted as dropped, or the error eventfd has been
+/// signalled. Returns the queues whose error eventfd has been signalled.
 fn account(net: &mut Net<'_>, drops: u64) -> Checked<[bool; 2]> {
     let end = Instant::now() + LONG;
     let mut told = [false; 2];
@@ -202,7 +203,7 @@ fn account(net: &mut Net<'_>, drops: u64) -> Checked<[bool; 2]> {
         let used = [RX, TX].map(|index| u64::from(net.ring(index).used_idx()));
         let done = [used[0] + net.counter("rx-drops")? - drops, used[1]];
         if (0..2).all(|i| told[i] || done[i] == all[i]) {
-            // What it does after the last frame counts, too.
+            // The rest of the run after the last frame counts as well.
             flush(net)?;
             tell(net, &mut told);
             return Ok(told);
@@ -222,7 +223,7 @@ fn tell(net: &Net<'_>, told: &mut [bool; 2]) {
     }
 }
 
-/// How many frames came out of the tap.
+/// The number of frames that the tap has sent.
 fn arrived(net: &Net<'_>) -> u32 {
     let mut count = 0;
     while net.wire.recv(0).is_some() {
@@ -231,7 +232,7 @@ fn arrived(net: &Net<'_>) -> u32 {
     count
 }
 
-/// Each queue of which nothing is told goes on: one more frame, whole.
+/// Each queue that has reported nothing continues: it moves one more frame, complete.
 fn go_on(net: &mut Net<'_>, told: [bool; 2]) -> Outcome {
     for index in [RX, TX] {
         while net.ring(index).pop_used().is_some() {}
@@ -245,8 +246,8 @@ fn go_on(net: &mut Net<'_>, told: [bool; 2]) -> Outcome {
     Ok(())
 }
 
-/// One more frame, into the first buffer that is left. On rings that were fresh, buffers are
-/// numbered as they were posted.
+/// Moves one more frame, in the first unused buffer. On new rings, buffers are numbered in the
+/// order in which they were posted.
 fn receive(net: &mut Net<'_>) -> Outcome {
     let next = net.ring(RX).avail_idx().into();
     post(net, next);
@@ -259,8 +260,8 @@ fn receive(net: &mut Net<'_>) -> Outcome {
     Ok(())
 }
 
-/// A kick for nothing, after which the guest cannot be asked for the next: that is told, for the
-/// guest may not kick any more.
+/// A kick without a buffer, after which notifications cannot be enabled. This is reported, since
+/// the guest may not kick any more.
 fn unasked(path: &str, features: u64) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(features));

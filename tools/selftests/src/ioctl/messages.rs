@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The messages of the IOTLB: what read, write and poll say where there is none.
+//! The messages of the IOTLB: the results of read, write and poll without an IOTLB.
 
 use crate::{
     aio::{Aio, IoUring},
@@ -64,8 +64,8 @@ fn without(path: &str) -> Outcome {
 
 extern "C" fn handled(_: libc::c_int) {}
 
-/// The signal comes when the read has begun and has looked at nothing yet: where a debugger is told
-/// of it.
+/// The signal arrives when the read has begun and has checked nothing yet, at the system call stop
+/// of a debugger.
 fn signalled(path: &str) -> Outcome {
     let dev = Vhost::open(path);
     let fd = dev.as_raw_fd();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Frames that are still held when their backend, owner or device is there no more.
+//! Frames that are still held after their backend, owner or device is gone.
 
 use super::{
     flow::{expect, held, Flow},
@@ -46,7 +46,7 @@ fn two(path: &str) -> Outcome {
     Ok(())
 }
 
-/// Everything that was sent is held to the end.
+/// All sent frames are held to the end.
 fn changes(path: &str) -> Outcome {
     let text = |e| format!("{e:?}");
     let mem = Memory::new();
@@ -71,7 +71,7 @@ fn changes(path: &str) -> Outcome {
             3 => {
                 flow.net.dev.reset_owner().map_err(text)?;
                 flow.net.dev.set_owner().map_err(text)?;
-                // Stopped, it is set up as for a restart.
+                // A stopped device is set up as for a restart.
                 flow.net.restart();
             }
             _ => {
@@ -90,7 +90,7 @@ fn changes(path: &str) -> Outcome {
     expect(&all, &flow.sent, 0..flow.sent.count())
 }
 
-/// What a child sends that has the tap, too. The parent knows it as well.
+/// Frames that a child sends, which has the tap open as well. The parent can compute them.
 fn sends(path: &str, tap: &Tap, times: u32) -> Outcome {
     let mem = Memory::new();
     let mut flow = Flow::on(path, &mem, 1, tap.again());
@@ -109,7 +109,7 @@ fn ended(path: &str) -> Outcome {
     for _ in 0..40 {
         MIXED.map(|len| sent.note(len));
     }
-    // Its pages are others' now, if there is no reference on them.
+    // Without references, its pages are in use by others now.
     let mem = Memory::new();
     let mut flow = Flow::start(path, &mem, 2);
     pass(&mut flow, &MIXED, 40)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest that sends numbered frames, and overwrites each buffer as soon as it comes back.
+//! A guest that sends numbered frames and overwrites each buffer as soon as it is returned.
 
 use super::pattern::Sent;
 use crate::{
@@ -13,19 +13,19 @@ use crate::{
 };
 use vhost_selftests::guest::{GPA, SIZE};
 
-/// Where the buffers of what is sent end: the region's end.
+/// The end of the transmit buffers: the end of the region.
 const END: u64 = GPA + SIZE as u64 / 2;
 
 /// A device that sends.
 pub struct Flow<'m> {
     pub net: Net<'m>,
     pub sent: Sent,
-    /// Where the next packet is put.
+    /// The address of the next packet.
     at: u64,
     old: u16,
-    /// How many were put somewhere.
+    /// The number of packets that were written.
     put: usize,
-    /// The longest piece that one has.
+    /// The longest segment of a packet.
     pub longest: usize,
 }
 
@@ -34,7 +34,7 @@ impl<'m> Flow<'m> {
         Self::over(Net::start(path, mem, Options::new(F_VERSION_1)), tag)
     }
 
-    /// On a tap of the caller's choice.
+    /// A device on the caller's tap.
     pub fn on(path: &str, mem: &'m Memory, tag: u8, tap: Tap) -> Self {
         let mut net = Net::prepare(Vhost::open(path), mem, Options::new(F_VERSION_1), false);
         net.wire = Wire::new(&tap, false);
@@ -55,13 +55,13 @@ impl<'m> Flow<'m> {
         }
     }
 
-    /// Sends the next frame, of `len` bytes, soon.
+    /// Sends the next frame, of `len` bytes, and does not wait for its buffer.
     pub fn send(&mut self, len: usize) -> Outcome {
         let frame = self.sent.next(len);
         self.put(&[0; 12], &frame)
     }
 
-    /// Sends frames of these lengths, and waits until their buffers are back.
+    /// Sends frames of these lengths, and waits until their buffers are returned.
     pub fn send_all(&mut self, lens: impl IntoIterator<Item = usize>) -> Outcome {
         for len in lens {
             self.send(len)?;
@@ -69,17 +69,17 @@ impl<'m> Flow<'m> {
         self.flush()
     }
 
-    /// Puts a packet into the ring: its header and frame in one buffer of one, two or three pieces.
+    /// Adds a packet to the ring: header and frame in one buffer of one, two or three segments.
     pub fn put(&mut self, hdr: &[u8], frame: &[u8]) -> Outcome {
         let hdr = &hdr[..self.net.options.hdr()];
         let len = hdr.len() + frame.len();
-        // Of the longest packet, and two more for its cuts.
+        // Room for the longest packet, and for two more cuts.
         let pieces = len / self.longest + 3;
         if usize::from(self.net.ring(TX).free()) < pieces || self.at + len as u64 + 64 > END {
             self.flush()?;
         }
         ensure!(self.at + len as u64 + 64 <= END, "no room for {len} bytes");
-        // Anywhere within a word.
+        // At any alignment.
         let at = self.at + self.put as u64 % 8;
         self.at = at + len as u64 + 17;
         let mem = self.net.rings[0].mem;
@@ -104,7 +104,7 @@ impl<'m> Flow<'m> {
         Ok(())
     }
 
-    /// Sends one frame of `len` bytes, which is none of those that are numbered, so many times.
+    /// Sends one frame of `len` bytes, which has no number, that many times.
     pub fn repeat(&mut self, len: usize, times: u32) -> Outcome {
         self.flush()?;
         let frame = crate::net::frame(1, len);
@@ -122,7 +122,7 @@ impl<'m> Flow<'m> {
         Ok(())
     }
 
-    /// Waits until all buffers are back, which are used for other packets then.
+    /// Waits until all buffers are returned, which are then used for other packets.
     pub fn flush(&mut self) -> Outcome {
         self.net.submit(TX, self.old);
         while self.net.ring(TX).free() < self.net.options.size {
@@ -135,19 +135,19 @@ impl<'m> Flow<'m> {
         Ok(())
     }
 
-    /// Goes on with fresh rings, or with another device.
+    /// Continues with new rings, or with another device.
     pub fn go_on(&mut self) {
         self.old = self.net.ring(TX).avail_idx();
         self.at = BUFFERS;
     }
 
-    /// That the frames from number `from` on are at the wire, each as it was sent, and nothing else.
+    /// Checks that the frames from number `from` on arrive, each unchanged, and no others.
     pub fn arrived(&self, from: u32) -> Outcome {
         expect(&self.net.wire, &self.sent, from..self.sent.count())
     }
 }
 
-/// That exactly these are the next frames there.
+/// Checks that exactly these frames arrive next.
 pub fn expect(wire: &Wire, sent: &Sent, numbers: impl IntoIterator<Item = u32>) -> Outcome {
     for number in numbers {
         let got = wire.recv(10_000);
@@ -160,7 +160,7 @@ pub fn expect(wire: &Wire, sent: &Sent, numbers: impl IntoIterator<Item = u32>) 
     Ok(())
 }
 
-/// All that wait there: their numbers. Each is as it was sent, and they are in order.
+/// The numbers of all frames that wait there. Each must be unchanged, and they must be in order.
 pub fn held(wire: &Wire, sent: &Sent) -> std::result::Result<Vec<u32>, String> {
     let mut numbers: Vec<u32> = Vec::new();
     while let Some(got) = wire.recv(0) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Frames that go on through a bridge, and wait on their way or at their end.
+//! Frames that pass a bridge, and wait in the middle or at the end of their way.
 
 use super::{
     flow::{expect, held, Flow},
@@ -21,7 +21,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// The longest frame that a bridge lets pass from such a tap, but for what offload cuts.
+/// The longest frame that a bridge forwards from such a tap, without segmentation offload.
 const LONGEST: usize = 65_000;
 
 pub fn run(suite: &mut Suite, path: &str) {
@@ -37,8 +37,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     );
 }
 
-/// Has the program `ip` do all of it, at once since each start of it takes long where the
-/// processor is emulated.
+/// Runs one program `ip` for all commands, since each start takes long on an emulated processor.
 pub fn ip(commands: &str) -> Outcome {
     let failed = |e: std::io::Error| format!("ip: {e}");
     let mut ip = Command::new("ip")
@@ -53,10 +52,10 @@ pub fn ip(commands: &str) -> Outcome {
     Ok(())
 }
 
-/// A bridge between taps and a pair of interfaces.
+/// A bridge between taps and a veth pair.
 pub struct Bridge {
     name: String,
-    /// The one in the bridge, and the one at the other end.
+    /// The interface in the bridge, and the one at the other end.
     pub near: String,
     pub far: String,
 }
@@ -86,8 +85,8 @@ impl Drop for Bridge {
     }
 }
 
-/// A device on a tap in a bridge, and that bridge. Those who listen on a tap in a bridge hear only
-/// with all others, for afterwards nothing is left.
+/// A device on a tap in a bridge, and the bridge. On such a tap only packet sockets for all types
+/// receive frames: the bridge takes a frame before sockets for one type get it.
 fn bridged<'m>(path: &str, mem: &'m Memory, others: &[&Tap]) -> Result<(Flow<'m>, Bridge), String> {
     let flow = Flow::start(path, mem, 1);
     flow.net.wire.hear(&flow.net.tap, ETH_ALL);
@@ -112,7 +111,7 @@ fn slow_ends(path: &str) -> Outcome {
     first_ones(&flow, &far, 30)
 }
 
-/// What waits in a queueing discipline is held by nobody else.
+/// Frames in a queueing discipline are referenced by nothing else.
 fn delayed(path: &str) -> Outcome {
     let mem = Memory::new();
     let (mut flow, bridge) = bridged(path, &mem, &[])?;
@@ -126,7 +125,7 @@ fn delayed(path: &str) -> Outcome {
     let mut next = 0;
     for _ in 0..4 {
         pass(&mut flow, &lens(), 15)?;
-        // Nothing has had the time to get there on a fast machine, and on a slow one a part.
+        // On a fast machine no frame has had the time to arrive, and on a slow one some have.
         let numbers = held(&far, &flow.sent)?;
         next += numbers.len() as u32;
     }
@@ -141,7 +140,7 @@ fn another_tap(path: &str) -> Outcome {
     pass(&mut flow, &lens(), 250)?;
     let mut numbers = Vec::new();
     while let Some(got) = other.recv(0) {
-        // What the interfaces themselves have to say.
+        // Frames that the interfaces send by themselves.
         if got[12..14] != ETH_TYPE.to_be_bytes() {
             continue;
         }
@@ -155,11 +154,11 @@ fn another_tap(path: &str) -> Outcome {
     Ok(())
 }
 
-/// Payloads of packets that are to be cut, each sent with its header; the rest goes by itself.
+/// Payloads of packets to be segmented, each sent with its header; the rest is sent separately.
 const PAYLOADS: [usize; 6] = [65_480, 1449, 20_000, 32_700, 4000, 50_000];
 const MSS: u16 = 1448;
 
-/// Sends the packet that these are of, whichever is asked for.
+/// Sends the packet with these payloads, whichever is asked for.
 fn send_segmented(flow: &mut Flow<'_>, seed: u32) -> Outcome {
     let (hdr, frame) = segmented(seed, PAYLOADS[seed as usize % PAYLOADS.len()], MSS);
     let hdr = [&hdr[..], &[0, 0]].concat();
@@ -185,12 +184,12 @@ fn offload(path: &str) -> Outcome {
     for wire in &wires {
         let mut seed = 0;
         while let Some(got) = wire.recv(100) {
-            // It hears of all others as well.
+            // It receives all other frames as well.
             if got[22..24] != 0x0800u16.to_be_bytes() {
                 continue;
             }
             let (mut hdr, frame) = segmented(seed, PAYLOADS[seed as usize % PAYLOADS.len()], MSS);
-            // How much of it is apart from its pages, which is the kernel's own matter.
+            // The kernel decides how much of the packet is outside its pages.
             hdr[2..4].copy_from_slice(&got[2..4]);
             same(&[&hdr[..], &frame].concat(), &got).map_err(|e| format!("packet {seed}: {e}"))?;
             seed += 1;
@@ -202,10 +201,10 @@ fn offload(path: &str) -> Outcome {
     Ok(())
 }
 
-/// The pieces of a packet share its pages, each with a reference of its own.
+/// The segments of a packet share its pages, each with a reference of its own.
 fn cut(path: &str) -> Outcome {
     let mem = Memory::new();
-    // It takes no segments that are too long for it.
+    // It does not accept segments that are too long.
     let other = Tap::new(0);
     let (mut flow, _bridge) = bridged(path, &mem, &[&other])?;
     ip(&format!("link set {} mtu 1500\n", other.name))?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Readers that let frames wait, while thousands of others go by.
+//! Readers that let frames wait while thousands of others pass.
 
 use super::{
     flow::{held, Flow},
@@ -15,11 +15,11 @@ use crate::{
 };
 use std::sync::atomic::Ordering;
 
-/// Frames that go in batches.
+/// Frames that are sent in batches.
 pub const SMALL: [usize; 9] = [60, 1514, 64, 590, 14, 1024, 128, 3000, 61];
-/// Packets that are sent by themselves.
+/// Packets that are sent one by one.
 pub const LARGE: [usize; 8] = [65_549, 4096, 9000, 32_756, 32_757, 20_000, 65_000, 50_001];
-/// The one after the other, so that pages of both kinds are in use at a time.
+/// Both in turn, so that pages of both kinds are in use at the same time.
 pub const MIXED: [usize; 10] = [60, 65_549, 1514, 590, 9000, 64, 1024, 40_000, 128, 4096];
 
 pub fn run(suite: &mut Suite, path: &str) {
@@ -37,16 +37,16 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("more frames than a page has references", || many(path));
 }
 
-/// A reader with room for about so many bytes.
+/// A reader with room for about that many bytes.
 pub fn reader(flow: &Flow<'_>, room: i32) -> Wire {
     let wire = Wire::new(&flow.net.tap, false);
     wire.option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, room / 2);
     wire
 }
 
-/// Sends frames of these lengths again and again, each of which arrives at the one who reads.
+/// Sends frames of these lengths again and again. Each must arrive at the reader.
 pub fn pass(flow: &mut Flow<'_>, lens: &[usize], times: u32) -> Outcome {
-    // Enough for all pages to be in use, where all takes longer.
+    // On a slow kernel: enough for all pages to be in use.
     let slow = SLOW.load(Ordering::Relaxed);
     for _ in 0..if slow { times.div_ceil(6) } else { times } {
         let first = flow.sent.count();
@@ -56,7 +56,7 @@ pub fn pass(flow: &mut Flow<'_>, lens: &[usize], times: u32) -> Outcome {
     Ok(())
 }
 
-/// What waits there is what was sent first, and of that at least `least`.
+/// Checks that the first sent frames wait there, and at least `least` of them.
 pub fn first_ones(flow: &Flow<'_>, wire: &Wire, least: usize) -> Outcome {
     let numbers = held(wire, &flow.sent)?;
     diag!("{} of {} frames held", numbers.len(), flow.sent.count());
@@ -71,7 +71,7 @@ fn slow(path: &str, lens: &[usize], times: u32) -> Outcome {
     let slow = reader(&flow, 4 << 20);
     pass(&mut flow, lens, times)?;
     first_ones(&flow, &slow, 30)?;
-    // It reads along now, and so pages come back from both.
+    // It reads along from now on, so pages are returned by both readers.
     for _ in 0..10 {
         let first = flow.sent.count();
         pass(&mut flow, lens, 1)?;
@@ -82,7 +82,7 @@ fn slow(path: &str, lens: &[usize], times: u32) -> Outcome {
     Ok(())
 }
 
-/// Clones of one packet share its data, and each is held for another time.
+/// Clones of one packet share its data, and each is held for a different time.
 fn several(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut flow = Flow::start(path, &mem, 1);
@@ -102,7 +102,7 @@ fn ring(path: &str) -> Outcome {
     let mut flow = Flow::start(path, &mem, 1);
     let ring = RxRing::new(&flow.net.tap)?;
     pass(&mut flow, &MIXED, 60)?;
-    // So long it takes until a block that is not full is given to its reader.
+    // The time after which a partly filled block is given to its reader.
     std::thread::sleep(std::time::Duration::from_millis(200));
     let frames = ring.frames();
     diag!("{} of {} frames held", frames.len(), flow.sent.count());
@@ -113,12 +113,13 @@ fn ring(path: &str) -> Outcome {
     Ok(())
 }
 
-/// Each piece of a page takes one, and a page has 32768 to begin with; eight pages are in turn.
+/// Each piece of a page takes one reference, and a page starts with 32768. Eight pages are used in
+/// turn.
 fn many(path: &str) -> Outcome {
     const FRAMES: u32 = 280_000;
     let mem = Memory::new();
     let mut flow = Flow::start(path, &mem, 1);
-    // It hears of none of them.
+    // It receives none of them.
     flow.net.wire.hear(&flow.net.tap, ETH_TYPE + 1);
     flow.repeat(60, rounds(FRAMES))?;
     flow.net.wire.hear(&flow.net.tap, ETH_TYPE);

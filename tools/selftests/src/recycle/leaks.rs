@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All pages go back, whatever becomes of a packet.
+//! All pages are freed, whatever happens to a packet.
 
 use super::{
     flow::Flow,
@@ -19,9 +19,9 @@ use crate::{
 };
 use vhost_selftests::guest::{GPA, SIZE};
 
-/// How many pages of all may be missed after a run. What else goes on uses as many.
+/// The number of free pages that may be missing after a run. Other activity uses as many.
 const FEW: i64 = 8000;
-/// How many bytes of the group's, which is told more exactly: half of one page for each round.
+/// The number of bytes of the group, which is more exact: half a page for each round.
 const CHARGED: i64 = 256 << 10;
 const ROUNDS: u32 = 16;
 
@@ -50,8 +50,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     );
 }
 
-/// Devices that come and go, with frames of theirs held beyond their end, and something that goes
-/// wrong in between.
+/// Devices that are opened and closed, with frames that are held longer, and an error in between.
 fn no_page_lost(path: &str, wrong: fn(&mut Flow<'_>) -> Outcome) -> Outcome {
     in_group(|group| {
         let tap = Tap::new(12);
@@ -60,7 +59,7 @@ fn no_page_lost(path: &str, wrong: fn(&mut Flow<'_>) -> Outcome) -> Outcome {
             let mem = Memory::new();
             let mut flow = Flow::on(path, &mem, 1, tap.again());
             let slow = reader(&flow, 4 << 20);
-            // More than there are pages in turn.
+            // More frames than there are pages in turn.
             pass(&mut flow, &MIXED, 4)?;
             for _ in 0..4 {
                 wrong(&mut flow)?;
@@ -73,14 +72,14 @@ fn no_page_lost(path: &str, wrong: fn(&mut Flow<'_>) -> Outcome) -> Outcome {
     })
 }
 
-/// The same where a tap does not outlive it.
+/// The same with a tap that is closed with the device.
 fn no_page_lost_with_it(path: &str) -> Outcome {
     in_group(|group| {
         counted(group, || {
             let mem = Memory::new();
             let mut flow = Flow::start(path, &mem, 1);
             let slow = reader(&flow, 4 << 20);
-            // More than there are pages in turn.
+            // More frames than there are pages in turn.
             pass(&mut flow, &MIXED, 4)?;
             crate::link::delete(&flow.net.tap.name)?;
             for _ in 0..4 {
@@ -93,9 +92,9 @@ fn no_page_lost_with_it(path: &str) -> Outcome {
     })
 }
 
-/// What is missed after many rounds.
+/// The pages that are missing after many rounds.
 fn counted(group: &Group, round: impl Fn() -> Outcome) -> Outcome {
-    // What is kept for the next time is taken before the first count.
+    // Memory that is kept for reuse is allocated before the first count.
     for _ in 0..4 {
         round()?;
     }
@@ -114,7 +113,7 @@ fn counted(group: &Group, round: impl Fn() -> Outcome) -> Outcome {
     Ok(())
 }
 
-/// Begins where there is memory and ends where there is none.
+/// A buffer that begins in mapped memory and ends outside of it.
 fn unreadable(flow: &mut Flow<'_>) -> Outcome {
     let gap = GPA + SIZE as u64 - 0x2_0000;
     let ring = flow.net.ring(TX);
@@ -129,7 +128,7 @@ fn unreadable(flow: &mut Flow<'_>) -> Outcome {
     Ok(())
 }
 
-/// A checksum that ends behind the packet, and segments of no length.
+/// A checksum that ends behind the packet, and segments of length 0.
 fn wrong_header(flow: &mut Flow<'_>) -> Outcome {
     for len in [60, 1514, 3000, 9000, 40_000, 65_549] {
         for hdr in [
@@ -148,7 +147,7 @@ fn down(flow: &mut Flow<'_>) -> Outcome {
     flow.send_all(MIXED)
 }
 
-/// More than the kernel takes at once.
+/// More bytes than the kernel accepts at once.
 fn too_long(flow: &mut Flow<'_>) -> Outcome {
     let ring = flow.net.ring(TX);
     for len in [17 * 4096, 17 * 4096 + 1, 100_000, 500_000] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Frames of every length that is one more than another in some way.
+//! Frames of every length at which some boundary is crossed.
 
 use super::{flow::Flow, pattern::HEAD};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     tap::{Outcome, Suite},
 };
 
-/// The longest packet that has 17 pages, header and all; longer ones go another way.
+/// The longest packet in 17 pages, with its header; longer ones are sent in another way.
 const SEVENTEEN: usize = 17 * 4096;
 
 pub fn run(suite: &mut Suite, path: &str) {
@@ -21,7 +21,7 @@ pub fn run(suite: &mut Suite, path: &str) {
 fn small(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut flow = Flow::start(path, &mem, 1);
-    // Shorter than an Ethernet header: sent, and lost.
+    // Shorter than an Ethernet header: sent, and dropped.
     flow.send_all(1..HEAD)?;
     ensure_eq!(flow.net.wire.recv(0), None, "a frame without a header");
     for from in (HEAD..4200).step_by(400) {
@@ -32,8 +32,8 @@ fn small(path: &str) -> Outcome {
     Ok(())
 }
 
-/// The lengths at which a frame begins a page, in the pages that it is sent from, in its buffer, or
-/// behind the part that a queue copies.
+/// The lengths at which a frame begins another page: of those that it is sent from, of its buffer,
+/// or behind the part that a queue copies.
 fn around() -> Vec<usize> {
     let near = [
         -129, -128, -127, -77, -13, -12, -11, -2, -1, 0, 1, 2, 11, 12, 13,
@@ -59,7 +59,7 @@ fn pages(path: &str) -> Outcome {
     Ok(())
 }
 
-/// There are no pages from others then.
+/// Then there are no pages from earlier packets.
 fn first(path: &str) -> Outcome {
     for len in [65_549, 32_757, SEVENTEEN - 12] {
         let mem = Memory::new();

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Frames of which each byte follows from which one it is.
+//! Frames whose bytes follow from the number of the frame.
 
 use vhost_selftests::net::ETH_TYPE;
 
-/// The Ethernet header, in which the number of the frame is.
+/// The Ethernet header, which contains the number of the frame.
 pub const HEAD: usize = 14;
 
-/// What one device has sent, by number.
+/// The frames that one device has sent, by number.
 pub struct Sent {
     tag: u8,
     lens: Vec<u32>,
 }
 
 impl Sent {
-    /// Nothing yet. Devices with different tags send different bytes.
+    /// No frames yet. Devices with different tags send different bytes.
     pub fn new(tag: u8) -> Self {
         Self {
             tag,
@@ -22,27 +22,27 @@ impl Sent {
         }
     }
 
-    /// How many there are, which is the number of the next one.
+    /// The number of frames, which is the number of the next one.
     pub fn count(&self) -> u32 {
         self.lens.len() as u32
     }
 
-    /// The next one, of `len` bytes.
+    /// The next frame, of `len` bytes.
     pub fn next(&mut self, len: usize) -> Vec<u8> {
         self.note(len);
         self.frame(self.count() - 1)
     }
 
-    /// That somebody else sends that one.
+    /// Records that another process sends the next frame.
     pub fn note(&mut self, len: usize) {
         self.lens.push(len as u32);
     }
 
-    /// One of those that were sent.
+    /// The contents of a frame that was sent.
     pub fn frame(&self, number: u32) -> Vec<u8> {
         let len = self.lens[number as usize] as usize;
         let mut frame = Vec::with_capacity(len + 8);
-        // To nobody in particular, so that a bridge sends it everywhere and learns nothing.
+        // To no known address, so that a bridge floods it and learns nothing.
         frame.extend([6, self.tag]);
         frame.extend(number.to_be_bytes());
         frame.extend([2, 0, 0, 0, 0, self.tag]);
@@ -60,7 +60,7 @@ impl Sent {
     ///
     /// # Errors
     ///
-    /// It is none of those that were sent, or not as it was sent.
+    /// The frame was not sent, or has changed.
     pub fn check(&self, got: &[u8]) -> Result<u32, String> {
         let head = &got[..got.len().min(HEAD)];
         let number = match got {
@@ -75,8 +75,8 @@ impl Sent {
     }
 }
 
-/// Appends bytes that follow from `seed` and from their place behind `from`, until there are `len`
-/// in all.
+/// Appends bytes that follow from `seed` and from their offset to `from`, up to `len` bytes in
+/// total.
 pub fn fill(bytes: &mut Vec<u8>, seed: u64, from: u64, len: usize) {
     let mut word = from / 8;
     let mut skip = (from % 8) as usize;
@@ -91,7 +91,7 @@ pub fn fill(bytes: &mut Vec<u8>, seed: u64, from: u64, len: usize) {
     bytes.truncate(len);
 }
 
-/// That both are the same, or where they differ.
+/// Checks that both are equal; otherwise returns where they differ.
 pub fn same(want: &[u8], got: &[u8]) -> Result<(), String> {
     if want == got {
         return Ok(());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a device holds, and that it goes on where there is no memory for more.
+//! The memory that a device holds, and that it continues when there is no memory for more.
 
 use super::{
     flow::{held, Flow},
@@ -32,7 +32,7 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
     }
 }
 
-/// Runs `body` in a child that has a control group for itself.
+/// Runs `body` in a child with a control group of its own.
 pub fn in_group(body: impl FnOnce(&Group) -> Outcome) -> Outcome {
     let group = Group::new("max").map_err(|e| format!("no control group: {e}"))?;
     let status = Child::new(|| {
@@ -50,14 +50,13 @@ pub fn in_group(body: impl FnOnce(&Group) -> Outcome) -> Outcome {
     Ok(())
 }
 
-/// Readers hold whatever there is. What is left when they are gone is the devices' own.
+/// Readers hold all pages. The memory that remains when they are gone is the devices'.
 fn bounded(path: &str, group: &Group) -> Outcome {
     const DEVICES: usize = 12;
-    // 8 pages of 32 KiB for batches and 16 for large packets. Besides, what is not
-    // for packets.
+    // 8 pages of 32 KiB for batches and 16 for large packets, and memory that is not for packets.
     const PACKETS: i64 = (DEVICES as i64) * (8 + 16) * (32 << 10);
     const REST: i64 = (DEVICES as i64) * (128 << 10);
-    // What else goes on.
+    // Other activity.
     const NOISE: i64 = 8000 << 12;
     let mems: Vec<_> = (0..DEVICES).map(|_| Memory::new()).collect();
     let devices = || -> Result<Vec<Flow<'_>>, String> {
@@ -69,7 +68,7 @@ fn bounded(path: &str, group: &Group) -> Outcome {
         })
         .collect()
     };
-    // What stays with this process is there before the first count.
+    // Memory that this process keeps is allocated before the first count.
     drop(devices()?);
     let start = (group.kernel().map_err(text)?, pages::free());
     let more = || -> Result<[i64; 2], String> {
@@ -118,8 +117,8 @@ fn text(e: std::io::Error) -> String {
     e.to_string()
 }
 
-/// The group has room for what the device keeps, and not for what a reader holds, which is nobody's
-/// who cannot help it.
+/// The group has room for the pages that the device keeps, and not for those that a reader holds,
+/// which are not charged to it.
 fn held_by_others(path: &str, group: &Group) -> Outcome {
     let mem = Memory::new();
     let mut flow = Flow::start(path, &mem, 1);
@@ -128,15 +127,15 @@ fn held_by_others(path: &str, group: &Group) -> Outcome {
     let used = group.current().map_err(text)?;
     group.limit(used + (4 << 20)).map_err(text)?;
     pass(&mut flow, &MIXED, 200)?;
-    // There is room for what the owner itself wants.
+    // There is room for the owner's own allocations.
     black_box(vec![1u8; 2 << 20]);
     first_ones(&flow, &slow, 100)?;
     pass(&mut flow, &MIXED, 4)
 }
 
-/// All that the group may have is in use before there is a page: each frame arrives all the same.
+/// All memory of the group is in use before there is a page: each frame still arrives.
 fn at_its_limit(path: &str, group: &Group, c: bool) -> Outcome {
-    // This process must not need more: what it once asked for stays with it.
+    // This process must not need more: it keeps memory that it has once allocated.
     // SAFETY: Numbers.
     unsafe {
         libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
@@ -146,7 +145,7 @@ fn at_its_limit(path: &str, group: &Group, c: bool) -> Outcome {
     let mut flow = Flow::start(path, &mem, 1);
     pass(&mut flow, &MIXED, 20)?;
     black_box(vec![1u8; 1 << 20]);
-    // Pages more than a processor may have set aside for the group.
+    // More pages than the kernel may have charged to the group in advance for a processor.
     let slow = reader(&flow, 16 << 20);
     for fd in [-1, flow.net.tap.as_raw_fd()] {
         let set = flow.net.dev.set_backend(TX, fd);
@@ -158,7 +157,7 @@ fn at_its_limit(path: &str, group: &Group, c: bool) -> Outcome {
     let reached = group.reached().map_err(text)? - before;
     group.limit(1 << 40).map_err(text)?;
     diag!("the limit was met {reached} times");
-    // C's pages are accounted to nobody.
+    // The C module's pages are not charged.
     ensure!(c || reached > 20, "the limit was met {reached} times");
     let numbers = held(&slow, &flow.sent)?;
     ensure!(numbers.len() > 100, "{} frames held only", numbers.len());
@@ -166,8 +165,8 @@ fn at_its_limit(path: &str, group: &Group, c: bool) -> Outcome {
     Ok(())
 }
 
-/// Allocations that fail on purpose, as long as this is there: of more than a small page, where
-/// they may not wait.
+/// Injected failures of allocations while this exists: of allocations larger than a small page
+/// that may not sleep.
 struct Faults;
 
 impl Faults {
@@ -190,7 +189,7 @@ impl Faults {
         Ok(Self)
     }
 
-    /// How many there were.
+    /// The number of failures.
     fn count() -> std::io::Result<i64> {
         let left = fs::read_to_string(format!("{}/times", Self::DIR))?;
         Ok(Self::TIMES - left.trim().parse().unwrap_or(Self::TIMES))

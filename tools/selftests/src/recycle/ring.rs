@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A ring of a packet socket (`TPACKET_V3`), which frames are copied to when they arrive.
+//! A ring of a packet socket (`TPACKET_V3`), into which frames are copied when they arrive.
 
 use crate::net::{Tap, Wire, ETH_TYPE, SOL_PACKET};
 use std::{os::fd::AsRawFd, ptr};
@@ -11,7 +11,7 @@ const PACKET_VERSION: i32 = 10;
 const TPACKET_V3: i32 = 2;
 const TP_STATUS_USER: u32 = 1;
 
-/// So that each frame fits into a block.
+/// A size such that each frame fits into a block.
 const BLOCK: usize = 128 << 10;
 const BLOCKS: usize = 64;
 const LEN: usize = BLOCK * BLOCKS;
@@ -26,8 +26,8 @@ impl RxRing {
     pub fn new(tap: &Tap) -> Result<Self, String> {
         let wire = Wire::on(&tap.name, false);
         wire.option(SOL_PACKET, PACKET_VERSION, TPACKET_V3);
-        // Length and number of blocks, of frames; milliseconds until a block that is not full is
-        // given; private bytes; features.
+        // Size and number of blocks and of frames; milliseconds until a partly filled block is
+        // given to the reader; private bytes; features.
         let request = [BLOCK, BLOCKS, BLOCK, BLOCKS, 50, 0, 0].map(|n| n as u32);
         wire.option(SOL_PACKET, PACKET_RX_RING, request);
         wire.hear(tap, ETH_TYPE);
@@ -50,18 +50,18 @@ impl RxRing {
         unsafe { self.at.add(at).cast::<u32>().read_volatile() }
     }
 
-    /// Those in all blocks that are given, in order. None is given back.
+    /// The frames in all blocks that are given to the reader, in order. No block is returned.
     pub fn frames(&self) -> Vec<&[u8]> {
         let mut frames = Vec::new();
         for block in (0..LEN).step_by(BLOCK) {
-            // Behind version and private part: status, number of packets, place of the first.
+            // After version and private offset: status, number of packets, offset of the first.
             if self.word(block + 8) & TP_STATUS_USER == 0 {
                 break;
             }
             let mut at = block + self.word(block + 16) as usize;
             for _ in 0..self.word(block + 12) {
-                // Place of the next, time, length that is here and length, status, place of the
-                // Ethernet header.
+                // Offset of the next packet, time, captured length and length, status, offset of
+                // the Ethernet header.
                 let len = self.word(at + 12) as usize;
                 let mac = (self.word(at + 24) & 0xffff) as usize;
                 assert!(at + mac + len <= LEN);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Data that the host reads where they are: a TCP connection's, spliced into pipes, or mapped.
+//! Data that the host reads without a copy: a TCP stream, spliced into pipes, or mapped.
 
 use super::{
     held::{pass, MIXED},
@@ -23,7 +23,7 @@ use std::{
     result::Result,
 };
 
-/// Of the segments that make up a stream, the first of which grow the window.
+/// The lengths of the segments of a stream; the first ones open the window.
 const LENS: [usize; 12] = [
     100, 1448, 7, 1, 1448, 3000, 9000, 20_000, 1448, 30_000, 500, 60_000,
 ];
@@ -48,7 +48,7 @@ fn tap(polled: bool) -> Tap {
     }
 }
 
-/// Reads so much of the stream, which begins at `from`.
+/// Reads that much of the stream, beginning at `from`.
 fn check(from: usize, len: usize, mut source: impl Read) -> Outcome {
     let mut got = vec![0; len];
     let read = source.read_exact(&mut got);
@@ -74,7 +74,7 @@ fn read_late(path: &str, polled: bool) -> Outcome {
     Ok(())
 }
 
-/// The two ends of a pipe that holds as much as it may.
+/// The two ends of a pipe of maximum size.
 fn pipe() -> Result<[File; 2], String> {
     let mut fds = [0; 2];
     // SAFETY: Two numbers.
@@ -87,12 +87,12 @@ fn pipe() -> Result<[File; 2], String> {
     Ok(fds.map(|fd| unsafe { File::from_raw_fd(fd) }))
 }
 
-/// As much of the `len` bytes that wait as fits into a pipe.
+/// Splices as many of the `len` waiting bytes as fit into a pipe.
 fn splice(host: &TcpStream, pipe: &File, len: usize) -> Result<usize, String> {
     let (from, to) = (host.as_raw_fd(), pipe.as_raw_fd());
     let flags = libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE;
     let mut all = 0;
-    // It would wait for more.
+    // Otherwise it would wait for more.
     while all < len {
         let (rest, none) = (len - all, ptr::null_mut());
         // SAFETY: No places in either.
@@ -121,7 +121,7 @@ fn spliced(path: &str, polled: bool) -> Outcome {
         let more = unsafe { libc::tee(held.as_raw_fd(), again.as_raw_fd(), len, 0) };
         doubled += usize::try_from(more).unwrap_or(0);
         pass(&mut guest.flow, &MIXED, 10)?;
-        // What is not spliced is read, while the rest waits.
+        // Bytes that are not spliced are read, while the others wait.
         guest.send(&host, read, &LENS)?;
         let rest = guest.sent - read;
         check(read, rest, &host)?;
@@ -135,7 +135,7 @@ fn spliced(path: &str, polled: bool) -> Outcome {
     Ok(())
 }
 
-/// `struct tcp_zerocopy_receive`, as far as it is needed.
+/// `struct tcp_zerocopy_receive`, as far as needed.
 #[repr(C)]
 #[derive(Default)]
 struct Zerocopy {
@@ -149,8 +149,8 @@ struct Zerocopy {
 const TCP_ZEROCOPY_RECEIVE: i32 = 35;
 const WINDOW: usize = 4 << 20;
 
-/// Whole pages may be mapped into who receives them, where the kernel takes them for such. They
-/// are looked at again when much has gone by.
+/// Where the kernel accepts whole pages, they are mapped into the receiver. They are checked again
+/// after much more data.
 fn mapped(path: &str) -> Outcome {
     let mem = Memory::new();
     let (mut guest, host) = Guest::connect(path, &mem, tap(false))?;

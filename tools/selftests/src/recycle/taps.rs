@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What else a backend can be, and what it can do with what it is given.
+//! Other kinds of backends, and what they can do with frames.
 
 use super::{
     flow::Flow,
@@ -19,7 +19,7 @@ use crate::{
 use std::{os::fd::AsRawFd, result::Result};
 use vhost_selftests::guest::{GPA, SIZE};
 
-/// Some of each way to send, so that pages are used again meanwhile.
+/// Frames for each way of sending, so that pages are reused in the meantime.
 const LENS: [usize; 12] = [
     60, 1514, 2048, 2049, 3500, 4096, 5000, 9000, 32_756, 32_757, 40_000, 65_549,
 ];
@@ -48,17 +48,17 @@ fn polled(path: &str, frags: bool) -> Outcome {
     let mem = Memory::new();
     let mut flow = Flow::on(path, &mem, 1, Tap::polled(12, frags));
     if frags {
-        // The longest part that such a tap takes.
+        // The longest segment that such a tap accepts.
         flow.longest = 4096;
     }
-    // And no longer packet.
+    // No longer packet either.
     let lens = LENS.map(|len| if frags { len.min(65_000) } else { len });
     let slow = reader(&flow, 2 << 20);
     pass(&mut flow, &lens, 60)?;
     super::held::first_ones(&flow, &slow, 10)
 }
 
-/// Each packet is sent by itself then, and the next waits for those before.
+/// Each packet is sent by itself then, and waits for those before.
 fn limited(path: &str) -> Outcome {
     let mem = Memory::new();
     let tap = Tap::new(12);
@@ -67,7 +67,7 @@ fn limited(path: &str) -> Outcome {
     pass(&mut flow, &LENS, 60)
 }
 
-/// A device on another interface's tap; what it sends is read from the file of that one.
+/// A device on another interface's tap. Its frames are read from the file of that tap.
 fn stacked(path: &str, over: fn(&Tap, i32) -> Result<Upper, String>) -> Outcome {
     let mem = Memory::new();
     let lower = Tap::new(0);
@@ -79,7 +79,7 @@ fn stacked(path: &str, over: fn(&Tap, i32) -> Result<Upper, String>) -> Outcome 
     }
     let mut flow = Flow::over(net, 1);
     for _ in 0..20 {
-        // Read late, and no more than there is room for.
+        // Read late, and only as many as there is room for.
         for _ in 0..4 {
             flow.send_all(LENS)?;
         }
@@ -89,7 +89,7 @@ fn stacked(path: &str, over: fn(&Tap, i32) -> Result<Upper, String>) -> Outcome 
             ensure_eq!(flow.sent.check(&got)?, number, "frame");
         }
     }
-    // There is not, and so the first ones are there.
+    // The reader has room for no more, so it holds the first ones.
     for _ in 0..200 {
         flow.send_all(MIXED)?;
     }
@@ -123,7 +123,7 @@ fn passed_or_dropped(path: &str) -> Outcome {
     super::held::first_ones(&flow, &slow, 30)
 }
 
-/// A program makes each frame longer at its beginning, where the room for it is.
+/// A program extends each frame at its beginning, where there is headroom.
 fn pushed(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut flow = Flow::start(path, &mem, 1);
@@ -139,7 +139,7 @@ fn pushed(path: &str) -> Outcome {
     };
     for _ in 0..40 {
         let first = flow.sent.count();
-        // The longest that all of it can be copied of.
+        // The longest frame that is copied completely.
         flow.send_all(MIXED.map(|len| len.min(20_000)))?;
         for number in first..flow.sent.count() {
             let got = flow.net.wire.recv(10_000);
@@ -157,7 +157,7 @@ fn pushed(path: &str) -> Outcome {
     Ok(())
 }
 
-/// What the program sends back waits in the tap's ring for the guest itself.
+/// Frames that the program sends back wait in the tap's ring for the guest.
 fn sent_back(path: &str) -> Outcome {
     const EACH: u64 = 4096;
     let mem = Memory::new();

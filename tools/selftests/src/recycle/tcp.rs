@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The guest's end of a TCP connection to the host, as far as that is needed to send.
+//! The guest's end of a TCP connection to the host, as far as needed to send.
 
 use super::{flow::Flow, forward::ip, pattern::fill};
 use crate::{
@@ -24,21 +24,21 @@ const GUEST: [u8; 4] = [10, 77, 1, 2];
 const GUEST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const GUEST_PORT: u16 = 1000;
 const MSS: usize = 1448;
-/// Of the headers, without options.
+/// The length of the headers, without options.
 const HEADERS: usize = 14 + 20 + 20;
 
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
-/// The guest's end, which sends numbered frames as well.
+/// The guest's end, which also sends numbered frames.
 pub struct Guest<'m> {
     pub flow: Flow<'m>,
     host_mac: [u8; 6],
     host_port: u16,
-    /// The sequence numbers of the first byte of the stream, and of the next from the host.
+    /// The sequence numbers of the first byte of the stream, and of the next byte from the host.
     start: u32,
     ack: u32,
-    /// How many bytes the host has taken.
+    /// The number of bytes that the host has taken.
     pub sent: usize,
 }
 
@@ -57,7 +57,7 @@ fn option(fd: RawFd, name: i32, value: [i32; 2], len: u32) {
 }
 
 impl<'m> Guest<'m> {
-    /// Connects through that tap, and returns the host's end as well.
+    /// Connects through this tap, and returns the host's end as well.
     pub fn connect(path: &str, mem: &'m Memory, tap: Tap) -> Result<(Self, TcpStream), String> {
         let name = tap.name.clone();
         ip(&format!(
@@ -84,7 +84,7 @@ impl<'m> Guest<'m> {
         };
         guest.handshake()?;
         let (host, _) = listener.accept().map_err(|e| text(&e))?;
-        // Nothing is said any more when it is closed.
+        // No message is sent when it is closed.
         option(host.as_raw_fd(), libc::SO_LINGER, [1, 0], 8);
         let wait = Some(Duration::from_secs(10));
         host.set_read_timeout(wait).map_err(|e| text(&e))?;
@@ -97,7 +97,7 @@ impl<'m> Guest<'m> {
         self.flow
             .net
             .rx_post(&buffers.iter().map(|b| &b[..]).collect::<Vec<_>>());
-        // The largest segment, and windows in units of 1024.
+        // The maximum segment size, and windows in units of 1024.
         let options = [2, 4, 5, 0xb4, 1, 3, 3, 10];
         self.segment(self.start - 1, SYN, &options, &[])?;
         self.flow.flush()?;
@@ -121,7 +121,7 @@ impl<'m> Guest<'m> {
         self.flow.flush()
     }
 
-    /// Puts a segment into the ring, to be cut if it is longer than one may be.
+    /// Adds a segment to the ring, to be segmented further if it is longer than the maximum.
     fn segment(&mut self, seq: u32, flags: u8, options: &[u8], payload: &[u8]) -> Outcome {
         let tcp_len = 20 + options.len() + payload.len();
         let mut ip = [
@@ -148,7 +148,7 @@ impl<'m> Guest<'m> {
         frame.extend([0, 0]);
         frame.extend(options);
         frame.extend(payload);
-        // The checksum is still to be computed.
+        // The checksum is partial.
         let mut hdr = [1, 0, 0, 0, 0, 0, 34, 0, 16, 0, 0, 0];
         if payload.len() > MSS {
             hdr[1] = 1;
@@ -158,8 +158,8 @@ impl<'m> Guest<'m> {
         self.flow.put(&hdr, &frame)
     }
 
-    /// Sends the next bytes in segments of these lengths, as long as the host has room. `read` is
-    /// how many it has read.
+    /// Sends the next bytes in segments of these lengths, while the host has room. `read` is the
+    /// number of bytes that the host has read.
     pub fn send(&mut self, host: &TcpStream, read: usize, lens: &[usize]) -> Outcome {
         for &len in lens {
             let payload = bytes(self.sent, len);
@@ -184,7 +184,7 @@ impl<'m> Guest<'m> {
     }
 }
 
-/// How many bytes wait to be read.
+/// The number of bytes that wait to be read.
 fn waiting(host: &TcpStream) -> Result<usize, String> {
     let mut count = 0i32;
     let at = std::ptr::from_mut(&mut count);

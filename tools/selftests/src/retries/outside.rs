@@ -33,7 +33,7 @@ pub(super) fn run(suite: &mut Suite, path: &str) {
     );
 }
 
-/// A device on a packet socket, on the interface of a tap from which the other side is read and
+/// A device on a packet socket, on the interface of a tap through which the other side is read and
 /// written.
 struct Outside<'m> {
     net: Net<'m>,
@@ -43,7 +43,7 @@ struct Outside<'m> {
 impl<'m> Outside<'m> {
     fn new(path: &str, mem: &'m Memory, option: impl FnOnce(&Wire)) -> Self {
         let lower = Tap::new(0);
-        // Its header is that of the first virtio, of ten bytes.
+        // Its header is that of legacy virtio, of ten bytes.
         let net = Net::prepare(Vhost::open(path), mem, Options::new(0), false);
         let sock = Wire::new(&lower, true);
         option(&sock);
@@ -55,7 +55,7 @@ impl<'m> Outside<'m> {
         Self { net, lower }
     }
 
-    /// A program for the interface, or a discipline.
+    /// Adds a program or a queueing discipline to the interface.
     fn tc(&self, words: &str) -> Outcome {
         let words = words.replace("DEV", &self.lower.name);
         let done = Command::new("tc").args(words.split(' ')).output();
@@ -65,7 +65,7 @@ impl<'m> Outside<'m> {
         Ok(())
     }
 
-    /// The next frame that leaves.
+    /// The next frame that the interface sends.
     fn leaves(&self, millis: u128) -> Option<Vec<u8>> {
         let mut got = vec![0u8; 2048];
         if !readable(&self.lower, millis as i32) {
@@ -77,7 +77,7 @@ impl<'m> Outside<'m> {
         Some(got)
     }
 
-    /// A frame from outside.
+    /// Sends a frame to the interface.
     fn enters(&self, frame: &[u8]) -> Outcome {
         // SAFETY: The frame is readable.
         let n = unsafe { libc::write(self.lower.as_raw_fd(), frame.as_ptr().cast(), frame.len()) };
@@ -85,7 +85,7 @@ impl<'m> Outside<'m> {
         Ok(())
     }
 
-    /// One that is received whole.
+    /// Checks that a frame is received complete.
     fn check_rx(&mut self, nth: u32) -> Outcome {
         let (hdr, at) = (self.net.options.hdr(), BUFFERS + 0x10_0000);
         self.net.rx_post(&[&[(at, 2048, 0)]]);
@@ -101,7 +101,7 @@ impl<'m> Outside<'m> {
         Ok(())
     }
 
-    /// One that is sent whole.
+    /// Checks that a frame is sent complete.
     fn check_tx(&mut self, nth: u32) -> Outcome {
         self.net.tx(BUFFERS, &frame(nth, 200));
         let used = self.net.ring(TX).wait_used().ok_or("no used entry")?;
@@ -111,7 +111,7 @@ impl<'m> Outside<'m> {
     }
 }
 
-/// An egress filter, as firewalls have it.
+/// An egress filter, as firewalls use it.
 fn filtered(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut on = Outside::new(path, &mem, |_| {});
@@ -131,7 +131,7 @@ fn filtered(path: &str) -> Outcome {
     ensure!(meanwhile > 0, "nothing was received meanwhile");
     given_up(&mut on.net, since)?;
     ensure_eq!(on.net.counter("tx-drops")?, drops? + 1, "packets lost");
-    // The next one, with nothing else to do.
+    // The next frame, with nothing else to do.
     let since = Instant::now();
     on.net.tx(BUFFERS, &frame(4, 200));
     mostly_sleeps()?;
@@ -142,7 +142,7 @@ fn filtered(path: &str) -> Outcome {
     on.check_rx(6)
 }
 
-/// A short queue that somebody else empties: what finds no room waits for it, in order.
+/// A short queue that another process empties: frames without room wait for it, in order.
 fn congested(path: &str) -> Outcome {
     const FRAMES: u32 = 6;
     let mem = Memory::new();
@@ -166,7 +166,7 @@ fn congested(path: &str) -> Outcome {
     }
     let (took, spent) = (since.elapsed(), worker_time() - before);
     diag!("{FRAMES} frames in {took:?}, and {spent:?} of the worker's");
-    // They are two by two on their way.
+    // Two frames are in flight at a time.
     ensure!(took > Duration::from_millis(300), "it took {took:?} only");
     ensure!(spent < LITTLE, "the worker spins: {spent:?} of {took:?}");
     for _ in 0..FRAMES {
@@ -179,11 +179,12 @@ fn congested(path: &str) -> Outcome {
     on.check_rx(8)
 }
 
-/// What arrives is in a ring that is the socket's owner's, and makes it readable all the same.
+/// Frames go to a ring that the owner of the socket has mapped, and still make the socket
+/// readable.
 fn ring_elsewhere(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut on = Outside::new(path, &mem, |sock| {
-        // Block size, blocks, frame size, frames.
+        // Block size, number of blocks, frame size, number of frames.
         sock.option(SOL_PACKET, PACKET_RX_RING, [4096u32, 4, 2048, 8]);
     });
     on.check_tx(1)?;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Chance from a seed.
+//! Random numbers from a seed.
 
-/// xorshift: the same storm for the same seed, as far as the threads' order is the same.
+/// xorshift. The same seed gives the same storm, except for the order of the threads.
 pub struct Dice(u64);
 
 impl Dice {
@@ -21,7 +21,7 @@ impl Dice {
         self.next() % n
     }
 
-    /// Once in `n` times.
+    /// True once in `n` times.
     pub fn once_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Guest memory that comes and goes under the device, while it stays for who plays the guest: the
-//! pages are those of a file, mapped twice.
+//! Guest memory that is mapped and unmapped for the device, and stays mapped for the thread that
+//! plays the guest: the pages are those of a file, mapped twice.
 
 use crate::{
     guest::Memory,
@@ -12,19 +12,19 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// Memory without a file behind it, for the guest.
+/// Guest memory without a file.
 pub const HOLE: u64 = 0x9000_0000;
 pub const HOLE_LEN: usize = 1 << 20;
 
-/// Where the device has its mappings: where nothing is put by itself, so that what is unmapped is
-/// not another's meanwhile.
+/// The addresses of the device's mappings, at which the kernel places nothing by itself. So
+/// nothing else can be mapped where the device's memory was unmapped.
 const FAR: usize = 0x2000_0000_0000;
 const APART: usize = 1 << 30;
 
 pub struct Ground {
-    /// The guest's side.
+    /// The guest's mapping.
     pub mem: Memory,
-    /// The device's.
+    /// The device's mapping.
     regions: Vec<Region>,
     file: OwnedFd,
 }
@@ -54,7 +54,7 @@ impl Ground {
         let mut at = FAR + NEXT.fetch_add(1, Ordering::Relaxed) * APART;
         for region in &mut regions {
             region.uaddr = at as u64;
-            // Regions that follow each other for the guest do not for the device.
+            // Regions that are adjacent for the guest are not adjacent for the device.
             at += 2 * region.size as usize;
         }
         let ground = Self { mem, regions, file };
@@ -63,19 +63,19 @@ impl Ground {
         ground
     }
 
-    /// For the memory table.
+    /// The regions, for the memory table.
     pub fn regions(&self) -> &[Region] {
         &self.regions
     }
 
-    /// Where the device finds an address of the guest.
+    /// The device's address of a guest address.
     pub fn at(&self, gpa: u64) -> u64 {
         let find = |r: &&Region| (r.gpa..r.gpa + r.size).contains(&gpa);
         let region = self.regions.iter().find(find).expect("a guest's address");
         region.uaddr + (gpa - region.gpa)
     }
 
-    /// The file is there again for the device, whatever was.
+    /// Maps the file again for the device, whatever was mapped before.
     pub fn map(&self) -> Result {
         let regions = &self.regions[..self.regions.len() - 1];
         regions
@@ -86,13 +86,13 @@ impl Ground {
             })
     }
 
-    /// The hole is there anew, with those rights.
+    /// Maps the memory without a file again, with these access rights.
     pub fn protect(&self, prot: i32) -> Result {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
         map(self.at(HOLE), HOLE_LEN as u64, prot, flags, -1, 0)
     }
 
-    /// Takes pages from the device.
+    /// Unmaps pages of the device.
     pub fn unmap(&self, gpa: u64, len: usize) -> Result {
         // SAFETY: Nobody but the device uses them.
         match unsafe { libc::munmap(self.at(gpa) as *mut _, len) } {
@@ -110,7 +110,7 @@ impl Drop for Ground {
     }
 }
 
-/// Where in the file each region begins.
+/// The offset of each region in the file.
 fn offsets(regions: &[Region]) -> impl Iterator<Item = u64> + '_ {
     regions.iter().scan(0, |next, region| {
         let at = *next;
@@ -133,7 +133,7 @@ fn shared(at: u64, len: u64, fd: RawFd, offset: u64) -> Result {
 
 fn map(at: u64, len: u64, prot: i32, flags: i32, fd: RawFd, offset: u64) -> Result {
     let (len, offset) = (len as usize, offset as libc::off_t);
-    // SAFETY: In the place of plain memory of the guest or of the device, or of nothing.
+    // SAFETY: Replaces plain memory of the guest or the device, or nothing.
     match unsafe { libc::mmap(at as *mut _, len, prot, flags, fd, offset) } {
         libc::MAP_FAILED => Err(Errno::last()),
         _ => Ok(()),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What all of a storm's threads have in their hands, and what each does with it.
+//! The resources that all threads of a storm share, and the operations on them.
 
 use super::{
     dice::Dice,
@@ -24,9 +24,9 @@ use std::{
 const DEVICES: usize = 3;
 const TAPS: usize = 3;
 const EVENTS: usize = 4;
-/// Where indirect tables are, for the guest.
+/// The guest address of indirect tables.
 const TABLES: u64 = BUFFERS + (1 << 20);
-/// A frame that arrives where it is waited for, behind its header.
+/// A frame that a receiver accepts, behind its header.
 const FRAME: u64 = TABLES + (1 << 16);
 const FRAME_LEN: usize = 200;
 
@@ -74,7 +74,7 @@ impl Place {
     fn one(&self, dice: &mut Dice) {
         let dev = dice.of(&self.devs);
         match self.turn(0, 48, dice) {
-            // Attaching takes all of it; so this comes often.
+            // Attaching consumes all of it, so this happens often.
             0..=8 => self.set_up(dev, dice),
             9..=22 => self.request(dev, dice),
             23..=29 => self.post(dice),
@@ -110,7 +110,7 @@ impl Place {
         }
     }
 
-    /// By chance or in turn, so that everything's turn comes also where little is done in all.
+    /// An operation by chance or in turn, so that each occurs even if there are few in total.
     pub fn turn(&self, what: usize, n: u64, dice: &mut Dice) -> u64 {
         if dice.once_in(2) {
             return dice.below(n);
@@ -120,7 +120,7 @@ impl Place {
     }
 
     pub fn did<T>(&self, kind: Kind, result: Result<T>) {
-        // A refusal is as good as any other answer here, and counted.
+        // A refusal is as valid as any other result here, and is counted.
         let _ = self.tally.did(kind, result);
     }
 
@@ -145,7 +145,7 @@ impl Place {
         }
     }
 
-    /// Makes a buffer available, mostly as it should be: one descriptor, two, or a table of three.
+    /// Makes a buffer available, mostly a valid one: one descriptor, two, or a table of three.
     fn post(&self, dice: &mut Dice) {
         let mem = &self.ground.mem;
         let at = *dice.of(&RING_AT);
@@ -170,8 +170,8 @@ impl Place {
         self.tally.add(Post, 1);
     }
 
-    /// Takes memory from the device: a page of a ring, buffers, or what has no file. It is there
-    /// again when a device is set up next.
+    /// Unmaps memory of the device: a page of a ring, buffers, or the memory without a file. It is
+    /// mapped again when a device is set up.
     fn unmap(&self, dice: &mut Dice) {
         let (gpa, len) = match dice.below(3) {
             0 => (dice.of(&RING_AT) + dice.below(3) * 0x1000, 0x1000),
@@ -181,7 +181,7 @@ impl Place {
         self.did(Unmap, self.ground.unmap(gpa, len));
     }
 
-    /// The last reference to a device goes while others may be in the midst of a request.
+    /// Drops the last reference to a device, while others may be in the middle of a request.
     pub fn close(&self, dev: &Vhost, dice: &mut Dice) {
         self.look_at(dev);
         let other = Vhost::open(&self.path);
@@ -197,7 +197,7 @@ impl Place {
         self.kick(dice);
     }
 
-    /// A device that is opened, used and closed, perhaps while it runs.
+    /// Opens, uses and closes a device, perhaps while it runs.
     fn life(&self, dice: &mut Dice) {
         let dev = Vhost::open(&self.path);
         self.start(&dev, dice);
@@ -206,7 +206,7 @@ impl Place {
         self.tally.add(Close, 1);
     }
 
-    /// A backend of which only the device is left, or not even its interface.
+    /// A backend of which only the device has the file, or whose interface is deleted as well.
     fn tap_that_goes(&self, dev: &Vhost, dice: &mut Dice) {
         let tap = Tap::new(12);
         self.did(
@@ -221,7 +221,7 @@ impl Place {
         self.tally.add(CloseTap, 1);
     }
 
-    /// What a device has moved so far; each of its packets is counted as often as it is looked at.
+    /// The packets that a device has moved so far. Each is counted as often as this is called.
     pub fn look_at(&self, dev: &Vhost) {
         let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", dev.as_raw_fd()));
         let Ok(text) = self.tally.did(Info, text.map_err(|_| EBADF)) else {
@@ -251,7 +251,7 @@ fn piece(at: u64, more: bool, dice: &mut Dice) -> Piece {
     (addr, dice.below(3000) as u32, flags)
 }
 
-/// Puts a file in the place of another's number, which is closed by that.
+/// Makes a descriptor number refer to another file, which closes the one before.
 fn replace(new: &impl AsRawFd, old: &impl AsRawFd) -> Result {
     // SAFETY: No pointers; the number stays its owner's.
     match unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) } {

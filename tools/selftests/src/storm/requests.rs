@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A storm's requests: each that is known, alone and in the order that makes a device run.
+//! The requests of a storm: each known request, alone and in the order that starts a device.
 
 use super::{dice::Dice, place::Place, tally::Kind::*};
 use crate::{setup::RING_AT, vhost::*};
 use std::os::fd::AsRawFd;
 
-/// Entries of a ring, and where its parts are.
+/// The number of entries of a ring, and the addresses of its parts.
 pub const SIZE: u64 = 256;
 pub const AVAIL: u64 = 0x1000;
 const USED: u64 = 0x2000;
 /// Not offered.
 const SET_VRING_ENDIAN: u64 = 0x4008_AF13;
-/// Mostly such that frames get through to the taps there are.
+/// Mostly features with which frames reach the taps.
 const FEATURES: [u64; 8] = [
     F_VERSION_1,
     F_VERSION_1 | F_EVENT_IDX,
@@ -34,7 +34,7 @@ impl Place {
             2 => self.did(GetBackendFeatures, dev.backend_features()),
             3 => {
                 self.did(SetBackendFeatures, dev.set_backend_features(0));
-                // Ours has none, the C module this one.
+                // This module offers no backend feature, the C module this one.
                 self.did(SetBackendFeatures, dev.set_backend_features(2));
             }
             4 => self.did(SetOwner, dev.set_owner()),
@@ -71,7 +71,7 @@ impl Place {
         }
     }
 
-    /// Makes a device that may run, unless another thread is faster.
+    /// Starts a device, unless another thread interferes.
     pub fn set_up(&self, dev: &Vhost, dice: &mut Dice) {
         if dice.once_in(2) {
             for queue in [RX, TX] {
@@ -88,7 +88,7 @@ impl Place {
         for queue in [RX, TX] {
             self.did(SetNum, dev.set_num(queue, SIZE as u32));
             self.set_addr(dev, queue);
-            // What was posted before is not waited for, mostly.
+            // Buffers that were posted before are mostly not waited for.
             let idx = self.ground.mem.read(RING_AT[queue as usize] + AVAIL + 2, 2);
             let idx = u32::from(u16::from_le_bytes([idx[0], idx[1]]));
             let base = idx.wrapping_sub(dice.below(8) as u32) & 0xffff;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What has been done in a storm, by kind: one that did nothing of a kind proves nothing of it.
+//! Counts of the operations of a storm by kind. A storm without operations of a kind proves
+//! nothing about that kind.
 
 use crate::{diag, ensure, tap::Outcome, vhost::Result};
 use std::{
@@ -56,7 +57,7 @@ kinds! {
     MovedRx = "rx-packets",
 }
 
-/// How often each was done, and how often it was refused, by this process and its children.
+/// How often each kind was done and refused, by this process and its children.
 #[derive(Clone, Copy)]
 pub struct Tally(&'static [[AtomicU64; 2]; KINDS.len()]);
 
@@ -76,7 +77,7 @@ impl Tally {
         self.0[kind as usize][0].fetch_add(n, Relaxed);
     }
 
-    /// Takes back what did not come about.
+    /// Takes back an operation that did not happen.
     pub fn failed(self, kind: Kind) {
         self.0[kind as usize][0].fetch_sub(1, Relaxed);
         self.0[kind as usize][1].fetch_add(1, Relaxed);
@@ -95,7 +96,7 @@ impl Tally {
         self.0[kind as usize][1].load(Relaxed)
     }
 
-    /// Prints all counts. Fails unless each kind that `wanted` says has been done.
+    /// Prints all counts. Fails unless each kind selected by `wanted` has occurred.
     pub fn check(self, wanted: impl Fn(Kind) -> bool) -> Outcome {
         let counts: Vec<String> = KINDS
             .iter()
@@ -107,7 +108,7 @@ impl Tally {
             })
             .collect();
         diag!("{}", counts.join(", "));
-        // What is not known may be asked, and nothing more.
+        // Unknown requests are made, and none may succeed.
         ensure!(self.done(Kind::Unknown) == 0, "the unknown was done");
         let missing: Vec<&str> = KINDS
             .iter()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The figure: for each row and processor what a packet costs of what it costs the C module.
+//! The figure: for each row and processor, instructions per packet relative to the C module.
 
 use crate::tables::grouped;
 use plotters::{
@@ -18,15 +18,15 @@ const OURS_COLOUR: RGBColor = RGBColor(206, 100, 48);
 const GRID: RGBColor = RGBColor(214, 214, 214);
 const BOUND: RGBColor = RGBColor(30, 70, 160);
 
-/// Pixels: of the titles on the left, of the panel of a processor, between panels, of what is
-/// above and below them, and of a row.
+/// Widths and heights in pixels: the titles on the left, a processor's panel, the gap between
+/// panels, the space above and below them, and a row.
 const TITLES: i32 = 236;
 const PANEL: i32 = 318;
 const GAP: i32 = 30;
 const ABOVE: i32 = 66;
 const BELOW: i32 = 30;
 const ROW: i32 = 24;
-/// Where a panel ends, of what C costs.
+/// The right end of a panel, relative to C.
 const END: f64 = 1.1;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -60,12 +60,12 @@ pub fn draw(measured: &Measurements, path: &Path) -> Drawn {
     Ok(())
 }
 
-/// The middle of a row.
+/// The vertical middle of a row.
 fn middle(row: usize) -> i32 {
     ABOVE + ROW * row as i32 + ROW / 2
 }
 
-/// Text beside, or around, a place; how it lies there, and its size.
+/// Text beside or around a place; its alignment and size.
 fn text(area: &Area<'_>, words: &str, at: (i32, i32), (side, size): (HPos, i32)) -> Drawn {
     let style = TextStyle::from(("sans-serif", size)).pos(Pos::new(side, VPos::Center));
     area.draw(&Text::new(words.to_owned(), at, style))?;
@@ -119,8 +119,8 @@ fn panel(
     Ok(())
 }
 
-/// A bar up to the median, what was measured in words, a whisker from the least to the most,
-/// and a mark at what it is to cost at most.
+/// A bar up to the median, the values as text, a whisker from minimum to maximum, and a mark at
+/// the goal.
 fn row(
     area: &Area<'_>,
     x_of: &dyn Fn(f64) -> i32,

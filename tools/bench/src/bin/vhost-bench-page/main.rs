@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Writes what was measured into the documentation: tables between the markers of
-//! `performance.rst`, and the figure that it shows.
+//! Writes the measurements into the documentation: the tables between the markers of
+//! `performance.rst`, and its figure.
 
 mod figure;
 mod profile;
@@ -11,10 +11,10 @@ use clap::Parser;
 use std::{fs, path::PathBuf, process::ExitCode};
 use vhost_bench::measurements::Measurements;
 
-/// Writes `performance.rst` and `instructions.svg` anew from what was measured.
+/// Generates `performance.rst` and `instructions.svg` from the measurements.
 #[derive(Parser)]
 struct Args {
-    /// Where they are, with `instructions.csv` and `profile.tsv`.
+    /// The directory of these files, with `instructions.csv` and `profile.tsv`.
     directory: PathBuf,
 }
 
@@ -43,7 +43,7 @@ fn run(args: &Args) -> Result<(), String> {
     figure::draw(&measured, &path("instructions.svg")).map_err(|e| e.to_string())
 }
 
-/// The page with that text between the two markers of a part.
+/// The page with this text between the two markers of a part.
 fn replaced(page: &str, part: &str, text: &str) -> Result<String, String> {
     let begin = format!(".. begin of {part}, which \"make bench\" writes\n");
     let end = format!(".. end of {part}\n");

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the instructions are: tables of what `profile.py` has counted.
+//! The tables of the profile that `profile.py` has counted.
 
 use crate::tables::{grouped, simple};
 use vhost_bench::case::{Case, Processor};
 
 const HEAD: &str = "processor\trow\tkind\tname\tshare\tinstructions";
-/// So many functions of each row.
+/// The number of functions shown for each row.
 const FUNCTIONS: usize = 10;
 
-/// One function or part of the kernel, in one row.
+/// The share of one function or part of the kernel in one row.
 struct Share<'t> {
     name: &'t str,
     share: f64,
@@ -25,7 +25,7 @@ struct Profile<'t> {
     functions: Vec<Share<'t>>,
 }
 
-/// A table for each row: parts in a sentence, and the first functions.
+/// A table for each row: a sentence with the parts, and the first functions.
 pub fn tables(text: &str) -> Result<String, String> {
     let profiles = parse(text)?;
     let tables: Vec<String> = profiles.iter().map(table).collect();

@@ -49,7 +49,7 @@ fn spread(s: &Summary) -> String {
     format!("{median} [{least}, {most}]")
 }
 
-/// What was measured with what, and a table for each processor.
+/// The facts of the measurement, and a table for each processor.
 pub fn instructions(measured: &Measurements) -> Result<String, String> {
     let mut out = format!(
         "Written by ``make bench``: kernel {}, QEMU {}, the module as of commit {}.\n",

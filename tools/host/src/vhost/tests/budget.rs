@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What one run may move: as many packets and bytes as in the C module.
+//! The limits of one run: as many packets and bytes as in the C module.
 
 use crate::vhost::budget::Budget;
 
-/// What ends a run: `VHOST_NET_PKT_WEIGHT` and `VHOST_NET_WEIGHT`.
+/// The limits: `VHOST_NET_PKT_WEIGHT` and `VHOST_NET_WEIGHT`.
 const PACKETS: usize = 256;
 const BYTES: usize = 512 * 1024;
 
 #[test]
 fn packets() {
-    // Moved or lost, in any mixture, and however short.
+    // Moved or lost, in any mixture, and of any length.
     for losing in [0, 1, 2, 3, 255, 256, 1000] {
         let mut budget = Budget::new();
         assert_eq!(budget.packets(), 0);
@@ -48,7 +48,7 @@ fn bytes() {
         assert!(budget.is_spent(), "{len}");
         assert_eq!(budget.bytes_left(), 0, "{len}");
     }
-    // What is lost has no bytes.
+    // Lost packets have no bytes.
     let mut budget = Budget::new();
     budget.moved_one(BYTES - 1);
     budget.lost();
@@ -56,7 +56,7 @@ fn bytes() {
     assert_eq!(budget.bytes_left(), 1);
 }
 
-/// However much there is: more does not make it less.
+/// The budget saturates: moving more does not restore it.
 #[test]
 fn more_than_all() {
     let mut budget = Budget::new();
@@ -67,7 +67,7 @@ fn more_than_all() {
     assert_eq!(budget.bytes_left(), 0);
 }
 
-/// Each packet that has gone through is told once; what was lost is counted elsewhere.
+/// Each packet that has gone through is reported once; lost packets are counted elsewhere.
 #[test]
 fn uncounted() {
     let mut budget = Budget::new();
@@ -79,11 +79,11 @@ fn uncounted() {
     assert_eq!(budget.uncounted(), (0, 0));
     budget.moved_one(1);
     assert_eq!(budget.uncounted(), (1, 1));
-    // That it was told makes no room.
+    // Reporting does not restore the budget.
     assert_eq!(budget.bytes_left(), BYTES - 1575);
 }
 
-/// What is read of long chains counts as packets do.
+/// Descriptors of long chains count like packets.
 #[test]
 fn descriptors() {
     let mut budget = Budget::new();

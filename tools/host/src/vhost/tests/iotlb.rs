@@ -7,7 +7,7 @@ use crate::{
     vhost::iotlb, //
 };
 
-/// What writing `msg` comes to.
+/// The result of writing `msg`.
 fn write(msg: &[u8]) -> Result<usize> {
     iotlb::write(|out| {
         let len = out.len().min(msg.len());

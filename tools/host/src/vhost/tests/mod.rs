@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers, records and messages of the interface, and what a run may move.
+//! Numbers, records and messages of the interface, and the budget of a run.
 
 mod budget;
 mod iotlb;

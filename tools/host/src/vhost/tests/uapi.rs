@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers and records of `linux/vhost.h`, from its text.
+//! Numbers and records of `linux/vhost.h`, taken from its text.
 
 use crate::{
     vhost::uapi::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rings, chains and indirect tables with anything in them.
+//! Arbitrary rings, chains and indirect tables.
 
 use arbitrary::{
     Result,
@@ -38,15 +38,16 @@ use crate::{
     },
 };
 
-/// How much memory there is behind the ring.
+/// The length of the memory behind the ring.
 const LEN: usize = 0x3000;
 
 pub fn run(data: &[u8]) {
-    // Too short an input is none.
+    // An input that is too short is ignored.
     let _ = guest(&mut Unstructured::new(data));
 }
 
-/// Regions that do not overlap for the guest, of which some meet; for the owner they may.
+/// Regions that do not overlap for the guest, some of which are adjacent; for the owner they may
+/// overlap.
 fn regions(u: &mut Unstructured<'_>, data: usize) -> Result<Vec<(u64, u64, u64)>> {
     let (mut list, mut end) = (Vec::new(), 0);
     for _ in 0..u.int_in_range(1..=3)? {
@@ -82,7 +83,7 @@ fn desc(u: &mut Unstructured<'_>, size: u16) -> Result<Desc> {
     })
 }
 
-/// What whoever takes buffers makes of them.
+/// What the consumer does with buffers that it has taken.
 fn end(u: &mut Unstructured<'_>) -> Result<End> {
     Ok(match u.int_in_range(0..=7)? {
         0 => End::Drop,
@@ -92,13 +93,13 @@ fn end(u: &mut Unstructured<'_>) -> Result<End> {
     })
 }
 
-/// How much is wanted, of at most how many buffers.
+/// The wanted length, and the maximum number of buffers.
 fn wanted(u: &mut Unstructured<'_>) -> Result<(usize, usize)> {
     Ok((u.int_in_range(1..=0x2000)?, u.int_in_range(1..=40)?))
 }
 
-/// The device does what the model does, step by step, as long as what has been made available
-/// does not change.
+/// The device does the same as the model, step by step, as long as available buffers do not
+/// change.
 fn guest(u: &mut Unstructured<'_>) -> Result<()> {
     let size = 1u16 << u.int_in_range(0..=5)?;
     let at = u.arbitrary()?;
@@ -109,7 +110,7 @@ fn guest(u: &mut Unstructured<'_>) -> Result<()> {
         let desc = desc(u, size)?;
         driver.mem.put_desc(driver.desc(index), desc);
     }
-    // Where indirect tables may be.
+    // The addresses of indirect tables.
     for nth in 0..u.int_in_range(0..=40)? {
         let desc = desc(u, 40)?;
         driver.mem.put_desc(driver.data() + 16 * nth, desc);
@@ -134,7 +135,7 @@ fn guest(u: &mut Unstructured<'_>) -> Result<()> {
             }
             4 => {
                 driver.lie(u.arbitrary()?);
-                // From here on the guest may do whatever it likes.
+                // From here on the guest may change anything.
                 return free(u, &driver, &mut device, &regions);
             }
             5 => {
@@ -164,7 +165,7 @@ fn guest(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether descriptor `index` is part of what was made available from position `at` on.
+/// Whether descriptor `index` belongs to a buffer that is available from position `at` on.
 fn in_use(driver: &Driver, at: u16, index: u16) -> bool {
     let waiting = driver.avail.wrapping_sub(at);
     (0..waiting).any(|nth| {
@@ -181,7 +182,7 @@ fn in_use(driver: &Driver, at: u16, index: u16) -> bool {
     })
 }
 
-/// No more and no less than was asked for.
+/// Exactly the room that was asked for.
 fn check_got(got: &std::result::Result<Got, Fault>, (want, max): (usize, usize)) {
     if let Ok(Got::Ready(took)) = got {
         assert!(took.bytes >= want && usize::from(took.count) <= max);
@@ -189,21 +190,21 @@ fn check_got(got: &std::result::Result<Got, Fault>, (want, max): (usize, usize))
     }
 }
 
-/// What has been completed is in the used ring, in the order in which it was taken, and after
-/// that as much has been handed back as has been taken.
+/// Completed buffers are in the used ring in the order in which they were taken, and as many have
+/// been returned as were taken.
 fn check_publish(device: &mut Device, driver: &Driver) {
     let (base, used) = device.state();
     assert_eq!(device.publish(&driver.mem).fault, None);
     assert_eq!(driver.mem.get_u16(driver.used_idx()), base);
     assert_eq!(device.state(), (base, vec![]));
-    // The oldest are no longer there when they are more than the ring has entries.
+    // The oldest are overwritten when there are more than the ring has entries.
     for (nth, elem) in (1..=driver.size).zip(used.iter().rev()) {
         assert_eq!(driver.used(base.wrapping_sub(nth)), (elem.id, elem.len));
     }
 }
 
-/// What must hold whatever the guest changes: nothing is touched outside its memory, no more is
-/// taken than asked for, and each buffer that has left the ring is handed back once.
+/// The invariants for whatever the guest changes: no access is outside its memory, no more is
+/// taken than asked for, and each buffer that has left the ring is returned once.
 fn free(
     u: &mut Unstructured<'_>,
     driver: &Driver,
@@ -278,7 +279,7 @@ fn free(
 
 type Taken = std::result::Result<Option<Took>, Fault>;
 
-/// What was read, and what the buffers are.
+/// The accesses, and the contents of the buffers.
 fn check(driver: &Driver, regions: &[(u64, u64, u64)], (events, got): (&[Event], &Taken)) {
     let allowed = |event: &Event| stays_inside(driver, regions, event);
     assert!(events.iter().all(allowed), "{events:x?}");
@@ -296,8 +297,8 @@ fn check(driver: &Driver, regions: &[(u64, u64, u64)], (events, got): (&[Event],
     }
 }
 
-/// What the ring and the used entries are now: as before, or with entries for all that has left
-/// the ring, which say `most` bytes if it was not refused.
+/// The state of the ring and the used entries: unchanged, or with entries for all buffers that
+/// have left the ring, of at most `most` bytes if it was not refused.
 fn check_state(
     (from, before): (u16, Vec<UsedElem>),
     (to, used): (u16, Vec<UsedElem>),

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Arguments of requests, and what is settled with them: features, sizes and places of rings.
+//! Arguments of requests and their effects: features, sizes and addresses of rings.
 //!
-//! Where the fields are is taken from the text of `linux/vhost.h`, and where the parts of a ring
-//! are from VIRTIO 1.3, 2.7, in sums that cannot overflow.
+//! The offsets of fields are taken from the text of `linux/vhost.h`, and those of the parts of a
+//! ring from VIRTIO 1.3, 2.7, with sums that cannot overflow.
 
 use std::cell::RefCell;
 
@@ -62,7 +62,7 @@ fn requests(u: &mut Unstructured<'_>) -> Result<()> {
         let expected = if addr.flags != 0 {
             Err(EOPNOTSUPP)
         } else if addr.avail % 2 != 0 || addr.used % 4 != 0 || addr.log_guest_addr % 4 != 0 {
-            // The descriptors may be anywhere: that is how it has always been.
+            // The interface has never required an alignment of the descriptors.
             Err(EINVAL)
         } else {
             Ok(Parts::new(layout.size(), &bytes))
@@ -88,14 +88,14 @@ fn records(small: &[u8; 8], region: &[u8; MemoryRegion::SIZE]) {
     assert_eq!(i128::from(file.fd) + negative, high as i128);
     let head = MemoryHeader::from_bytes(small);
     assert_eq!((head.nregions.into(), head.padding.into()), (low, high));
-    // The last field, flags, means nothing.
+    // The last field, `flags_padding`, is ignored.
     let MemoryRegion { gpa, size, uaddr } = MemoryRegion::from_bytes(region);
     for (nth, field) in [gpa, size, uaddr].into_iter().enumerate() {
         assert_eq!(u128::from(field), number(region, 8 * nth, 8), "{region:x?}");
     }
 }
 
-/// The commands for one ring, as `linux/vhost.h` makes them: direction, size, number.
+/// The commands for one ring, as `linux/vhost.h` encodes them: direction, size, number.
 const COMMANDS: [(u128, u128, u128, RingCommand); 7] = [
     (1, 8, 0x10, RingCommand::SetNum),
     (1, 40, 0x11, RingCommand::SetAddr),
@@ -106,7 +106,7 @@ const COMMANDS: [(u128, u128, u128, RingCommand); 7] = [
     (1, 8, 0x22, RingCommand::SetErr),
 ];
 
-/// Each command is what it is, and nothing else is one.
+/// Each command is decoded, and nothing else is.
 fn commands(bytes: &[u8; 8]) {
     let number_of = |(dir, size, nr, _)| (dir << 30) + (size << 16) + (0xAF_u128 << 8) + nr;
     let decode = |number| RingCommand::decode(u32::try_from(number).unwrap());
@@ -114,14 +114,14 @@ fn commands(bytes: &[u8; 8]) {
         assert_eq!(decode(number_of(command)), Ok(command.3));
     }
     let any = number(bytes, 0, 4);
-    // Any at all, and one that could be of vhost.
+    // Any number, and one that looks like a vhost command.
     for any in [any, (any & 0xC03F_00FF) | 0xAF00] {
         let known = COMMANDS.into_iter().find(|&of| number_of(of) == any);
         assert_eq!(decode(any), known.map(|of| of.3).ok_or(ENOTTY), "{any:x}");
     }
 }
 
-/// What the fields of small records may say.
+/// The valid values of fields of small records.
 fn values(bytes: &[u8; 8]) {
     let (low, high) = (number(bytes, 0, 4), number(bytes, 4, 4));
     let fd = VringFile::from_bytes(bytes).fd;
@@ -135,7 +135,7 @@ fn values(bytes: &[u8; 8]) {
     let state = VringState::from_bytes(bytes);
     assert_eq!(request::base(state.num), position);
     regions(MemoryHeader::from_bytes(bytes), number(bytes, 2, 2));
-    // Near the limit, too.
+    // Also near the limit.
     let nregions = number(bytes, 4, 4) as u32 % 0x1_0002;
     let head = MemoryHeader {
         nregions,
@@ -146,7 +146,7 @@ fn values(bytes: &[u8; 8]) {
     }
 }
 
-/// As many regions as are allowed, and 64 in any case.
+/// As many regions as are allowed, and always 64.
 fn regions(head: MemoryHeader, max: u128) {
     let expected = match (u128::from(head.nregions), head.padding) {
         (_, 1..) => Err(EOPNOTSUPP),
@@ -160,7 +160,7 @@ fn regions(head: MemoryHeader, max: u128) {
     );
 }
 
-/// The record of VHOST_SET_VRING_ADDR in these bytes.
+/// Decodes the record of VHOST_SET_VRING_ADDR.
 fn addr(bytes: &[u8; VringAddr::SIZE]) -> VringAddr {
     let addr = VringAddr::from_bytes(bytes);
     let fields = [
@@ -181,7 +181,7 @@ fn addr(bytes: &[u8; VringAddr::SIZE]) -> VringAddr {
     addr
 }
 
-/// Such a record, in most cases without a flag and aligned, and close to the end of something.
+/// Such a record, mostly aligned, without a flag, and close to a boundary.
 fn places(u: &mut Unstructured<'_>) -> Result<[u8; VringAddr::SIZE]> {
     let mut bytes: [u8; VringAddr::SIZE] = u.arbitrary()?;
     if u.ratio(7, 8)? {
@@ -201,7 +201,7 @@ fn sized(u: &mut Unstructured<'_>, layout: Layout) -> Result<Layout> {
         0 => u.arbitrary()?,
         _ => 1u32 << u.int_in_range(0..=16)?,
     };
-    // Each size that there is.
+    // All valid sizes.
     let good = (0..16).any(|bit| num == 1 << bit);
     match layout.with_size(num) {
         Ok(new) => {
@@ -216,7 +216,7 @@ fn sized(u: &mut Unstructured<'_>, layout: Layout) -> Result<Layout> {
     }
 }
 
-/// Where the parts of a ring begin, and how many entries it has.
+/// The addresses of the parts of a ring, and its size.
 struct Parts {
     size: u128,
     desc: u128,
@@ -234,8 +234,8 @@ impl Parts {
         }
     }
 
-    /// First address and length of each; behind both rings there is an index if that was
-    /// negotiated.
+    /// The first address and the length of each part; with EVENT_IDX, both rings have one more
+    /// index.
     fn ranges(&self, event_idx: bool) -> [(u128, u128); 3] {
         let event = if event_idx { 2 } else { 0 };
         [
@@ -246,7 +246,7 @@ impl Parts {
     }
 }
 
-/// All parts are looked at, as long as they are, and every access is to one of them.
+/// All parts are checked with their full lengths, and each access is inside one of them.
 fn check_parts(u: &mut Unstructured<'_>, layout: Layout, parts: &Parts) -> Result<()> {
     let features: u64 = u.arbitrary()?;
     let event_idx = (features >> 29) & 1 == 1;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory tables of any regions, and ranges in them, against sums that cannot overflow.
+//! Memory tables of arbitrary regions, and ranges in them, compared with sums that cannot
+//! overflow.
 
 use arbitrary::{
     Result,
@@ -37,8 +38,8 @@ pub fn run(data: &[u8]) {
     let _ = ranges(&mut Unstructured::new(data));
 }
 
-/// A region as userspace writes it: mostly a small one, where others are, behind the one before
-/// it, or at an end.
+/// A region as userspace writes it: mostly small, and near other regions, behind the one before
+/// it, or at a boundary.
 fn region(u: &mut Unstructured<'_>, before: Option<&Bytes>) -> Result<Bytes> {
     let mut bytes: Bytes = u.arbitrary()?;
     let kind = u.int_in_range(0..=7)?;
@@ -61,7 +62,7 @@ fn region(u: &mut Unstructured<'_>, before: Option<&Bytes>) -> Result<Bytes> {
     Ok(bytes)
 }
 
-/// The same region: its bytes for the guest, from the first to behind the last.
+/// The same region with its guest addresses: the first, and the one behind the last.
 struct Naive {
     from: u128,
     to: u128,
@@ -69,7 +70,8 @@ struct Naive {
 }
 
 impl Naive {
-    /// None for what is no region: it wraps around or is empty, but for the one that is all.
+    /// `None` for an invalid region: one that wraps around or is empty, except the one that stands
+    /// for the whole address space.
     fn new(bytes: &Bytes) -> Option<Self> {
         let (from, uaddr) = (number(bytes, 0, 8), number(bytes, 16, 8));
         let size = match (from, number(bytes, 8, 8)) {
@@ -87,7 +89,7 @@ impl Naive {
 }
 
 fn ranges(u: &mut Unstructured<'_>) -> Result<()> {
-    // A few regions, or many; the inputs that are kept have few.
+    // Few regions, or many; the corpus has few.
     let mut count = u.int_in_range(0..=6)?;
     if count == 6 {
         count += u.int_in_range(0..=250)?;
@@ -137,8 +139,8 @@ fn ranges(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Each segment goes on where the last one ended and as far as its region does; and what came of
-/// it is what the byte behind the last one says. Of regions that overlap it may be any.
+/// Each segment continues where the one before ended, up to the end of its region. The result
+/// agrees with the byte behind the last one. Of overlapping regions any may be used.
 fn check(
     naive: &[Naive],
     gpa: u64,
@@ -168,7 +170,7 @@ fn check(
     assert!(right, "{got:?} at {at:x} of {gpa:x}, {len:x}: {out:x?}");
 }
 
-/// Whether each byte is in some region.
+/// Whether each byte is in a region.
 fn mapped(naive: &[Naive], gpa: u64, len: u32) -> bool {
     let mut at = u128::from(gpa);
     let end = at + u128::from(len);

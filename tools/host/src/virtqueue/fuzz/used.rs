@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Handing back, and the decision about an interrupt, against the specification's text.
+//! Returning buffers, and the interrupt decision, compared with the specification's text.
 
 use arbitrary::{
     Result,
@@ -23,7 +23,7 @@ pub fn run(data: &[u8]) {
     let _ = guest(&mut Unstructured::new(data));
 }
 
-/// VIRTIO 1.3, 2.7.7.1: whether the entry that is said is among those written.
+/// VIRTIO 1.3, 2.7.7.1: whether the entry of `used_event` is among those written.
 fn writes_entry(event: u16, old: u16, count: u32) -> bool {
     (0..count).any(|nth| old.wrapping_add(nth as u16) == event)
 }
@@ -44,7 +44,7 @@ fn guest(u: &mut Unstructured<'_>) -> Result<()> {
     let mut ring = driver.device(negotiated, at);
     let size = usize::from(driver.size);
     let mut content = vec![(0, 0); size];
-    // Where an interrupt was last decided about, and how many came since, by index.
+    // The used index, and the entries since the last interrupt decision with EVENT_IDX.
     let (mut used, mut since) = (at, None::<u32>);
     while !u.is_empty() {
         let elems: Vec<UsedElem> = (0..u.int_in_range(0..=100)?)
@@ -70,7 +70,7 @@ fn guest(u: &mut Unstructured<'_>) -> Result<()> {
         driver.mem.heal();
         assert_eq!(got.fault.is_some(), bad);
         if bad {
-            // Not seen by the guest.
+            // The guest does not see it.
             assert_eq!(driver.mem.get_u16(idx), before);
             return Ok(());
         }

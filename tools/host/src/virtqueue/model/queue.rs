@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A queue, of which nothing is read before it is needed.
+//! A queue that reads nothing before it is needed.
 
 use super::{
     table,
@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// What stops a queue: there is no head to hand back, or the ring cannot be trusted. All else is
-/// wrong with one buffer.
+/// The faults that stop a queue: there is no head to return, or the ring cannot be trusted. All
+/// other faults concern one buffer.
 pub(crate) const STOPS: [Fault; 7] = [
     Fault::AvailUnreadable,
     Fault::AvailJump,
@@ -34,7 +34,7 @@ pub(crate) const STOPS: [Fault; 7] = [
     Fault::UsedUnwritable,
 ];
 
-/// What is wrong with a head, or with how many there are.
+/// The fault in a head, or in the number of available buffers.
 const SEEN: [Fault; 3] = [Fault::AvailUnreadable, Fault::AvailJump, Fault::HeadRange];
 
 /// See the [module's documentation](self).
@@ -45,14 +45,14 @@ pub(crate) struct Queue<'a> {
     room: (usize, usize),
     /// The position of the next buffer.
     at: u16,
-    /// How far the guest was when it was last looked at: when it seemed to have nothing more.
+    /// The available index that was last read: when the ring seemed to be empty.
     seen: u16,
-    /// Used entries that wait.
+    /// Pending used entries.
     used: Vec<UsedElem>,
 }
 
 impl<'a> Queue<'a> {
-    /// One that goes on at position `at`.
+    /// A queue that starts at position `at`.
     pub(crate) fn new(regions: &'a [(u64, u64, u64)], at: u16, room: (usize, usize)) -> Self {
         Self {
             regions,
@@ -63,12 +63,12 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// The same as the device's.
+    /// The state, for comparison with the device's.
     pub(crate) fn state(&self) -> (u16, Vec<UsedElem>) {
         (self.at, self.used.clone())
     }
 
-    /// What waits has been handed back.
+    /// The pending entries have been published.
     pub(crate) fn published(&mut self) {
         self.used.clear();
     }
@@ -114,7 +114,7 @@ impl<'a> Queue<'a> {
         Ok(Some(buffer))
     }
 
-    /// Leaves what was taken since `before` where it belongs.
+    /// Puts the buffers that were taken since `before` back into the ring.
     fn end(&mut self, (at, pending): (u16, usize), end: End) {
         match end {
             End::Complete => {}
@@ -130,7 +130,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// What taking a buffer comes to.
+    /// The expected result of taking a buffer.
     pub(crate) fn take(&mut self, driver: &Driver, end: End) -> Result<Option<Took>, Fault> {
         let before = (self.at, self.used.len());
         let mut took = Took::default();
@@ -143,8 +143,9 @@ impl<'a> Queue<'a> {
         Ok(buffer?.map(|_| took))
     }
 
-    /// Does what came of asking for a plain buffer, of which `len` bytes were written if it was
-    /// completed. Which are plain is not said here, but those must be what they are.
+    /// Follows the device's result of asking for a plain buffer, of which `len` bytes were written
+    /// if it was completed. The model does not decide which buffers are plain, but checks their
+    /// contents.
     pub(crate) fn straight(
         &mut self,
         driver: &Driver,
@@ -154,7 +155,7 @@ impl<'a> Queue<'a> {
         let mut all = self.clone();
         all.room = (usize::MAX, usize::MAX);
         let next = all.take(driver, End::Drop);
-        // The device has looked as well.
+        // The device has read the index as well.
         self.seen = all.seen;
         match (got, next) {
             (Ok(Straight::None), Ok(None)) => {}
@@ -167,8 +168,7 @@ impl<'a> Queue<'a> {
                 }
             }
             (Ok(Straight::Other), Ok(Some(_))) => {}
-            // What is wrong with it is found out when it is taken, but for what can be seen of
-            // its head.
+            // Faults of the buffer are found when it is taken, except those in its head.
             (Ok(Straight::Other), Err(fault)) => assert!(!SEEN.contains(&fault), "{fault:?}"),
             (Err(got), Err(fault)) => {
                 assert_eq!(*got, fault);
@@ -178,7 +178,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// What taking room comes to.
+    /// The expected result of taking room.
     pub(crate) fn take_room(
         &mut self,
         driver: &Driver,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What must be read anew, although it has been read before.
+//! Data that must be read again, although it has been read before.
 
 use super::model::{
     table,
@@ -23,8 +23,8 @@ use crate::{
     },
 };
 
-/// What was wrong with the ring and is right by now is taken, although what was there has been
-/// read before.
+/// A ring that was faulty and has been corrected is served with its new contents, although the old
+/// ones have been read.
 #[test]
 fn put_right() {
     let good = |len| Desc {
@@ -74,7 +74,7 @@ fn put_right() {
     }
 }
 
-/// What comes behind a buffer that was refused is read anew.
+/// Entries and descriptors behind a refused buffer are read again.
 #[test]
 fn put_right_behind() {
     let desc = |addr, len| Desc {
@@ -104,7 +104,7 @@ fn put_right_behind() {
 }
 
 /// Descriptors behind an available chain are read with it if the chains before it were longer.
-/// They may still change, and are what they are when they have been made available.
+/// They may still change, and have the contents of the time at which they are made available.
 #[test]
 fn not_available_yet() {
     const SIZE: u16 = 64;
@@ -119,7 +119,7 @@ fn not_available_yet() {
             flags: if last { WRITE } else { WRITE | NEXT },
             next: addr + 1,
         };
-        // From here on chains are taken to be long.
+        // From here on, chains are expected to be long.
         for index in 0..long {
             driver
                 .mem
@@ -139,7 +139,7 @@ fn not_available_yet() {
             .iter()
             .any(|e| matches!(e, Event::Read(range) if range.contains(&behind)));
         assert!(early, "nothing was read ahead: {events:x?}");
-        // One that was read too early, and another before it that leads there.
+        // A descriptor that was read too early, and a chain before it that leads to it.
         for first in [head + 1, head] {
             driver
                 .mem

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Any ring at all against the model.
+//! Arbitrary rings, compared with the model.
 
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// The parts of guest memory: adjacent ones with odd ends, a hole, and one that faults.
+/// The regions of guest memory: adjacent ones with odd ends, a hole, and one that faults.
 fn regions(driver: &Driver) -> [(u64, u64, u64); 5] {
     let data = driver.data() as u64;
     [
@@ -39,7 +39,7 @@ fn regions(driver: &Driver) -> [(u64, u64, u64); 5] {
     ]
 }
 
-/// Where tables lie across the ends of three regions.
+/// The addresses at which tables cross the ends of three regions.
 const ACROSS: u64 = 0x17d4;
 
 fn any_desc() -> impl Strategy<Value = Desc> {
@@ -80,8 +80,8 @@ fn any_desc() -> impl Strategy<Value = Desc> {
 proptest! {
     #![proptest_config(cases(2000))]
 
-    /// The same segments, or the same fault: a buffer that is wrong in itself is handed back and
-    /// the next one follows, and of anything else nothing changes, however often it is tried.
+    /// The same segments, or the same fault. An invalid buffer is returned and the next one
+    /// follows. Any other fault changes nothing, however often it is met.
     #[test]
     fn as_the_model(
         size in 0u32..5,
@@ -142,7 +142,8 @@ proptest! {
     }
 }
 
-/// The lengths of a chain whose segments are counted, with and without an indirect table.
+/// The lengths of a chain at which the limit of segments is reached, with and without an indirect
+/// table.
 #[test]
 fn segment_limit() {
     for (pieces, fits) in [(1023u16, true), (1024, true), (1025, false)] {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Collecting room for a packet: the same as taking one buffer after the other, and nothing at
-//! all when that does not do.
+//! Collecting room for a packet: the same as taking one buffer after the other, and no change when
+//! there is not enough room.
 
 use proptest::prelude::*;
 
@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// A descriptor of a chain: mostly room.
+/// A descriptor of a chain, mostly writable.
 fn any_desc() -> impl Strategy<Value = Desc> {
     let len = prop_oneof![8 => 1u32..200, 1 => Just(0), 1 => Just(0x1000)];
     let flags =
@@ -55,8 +55,8 @@ fn any_end() -> impl Strategy<Value = End> {
 proptest! {
     #![proptest_config(cases(600))]
 
-    /// Packet after packet, past buffers that are wrong in themselves; with buffers that come
-    /// late, and some packets that do not come after all.
+    /// Packet after packet, with invalid buffers between, buffers that come late, and packets that
+    /// are given up.
     #[test]
     fn as_taking(
         size in 0u32..9,
@@ -84,7 +84,7 @@ proptest! {
         let mut posts = posts.into_iter();
         for (want, max, end) in packets {
             let (before, pending) = device.state();
-            // As many as there is room for in the ring.
+            // As many as the ring has room for.
             if let Some((first, count)) = posts.next() {
                 let free = driver.size - driver.avail.wrapping_sub(before).min(driver.size);
                 for head in 0..count.min(free) {
@@ -104,7 +104,7 @@ proptest! {
                 _ => 0,
             };
             prop_assert_eq!(total, keeps);
-            // Now and then the guest gets them back.
+            // From time to time the buffers are returned.
             if used.len() > entries / 2 {
                 prop_assert_eq!(device.publish(&driver.mem).fault, None);
                 queue.published();
@@ -113,8 +113,8 @@ proptest! {
     }
 }
 
-/// A packet that does not fit yet does once there are more buffers, whole and in order; over the
-/// end of the ring, over the end of what positions count, and over what is read at once.
+/// A packet that does not fit yet fits when there are more buffers, complete and in order: across
+/// the end of the ring, the wrap-around of positions, and the end of what is read at once.
 #[test]
 fn short_then_whole() {
     const SIZE: u16 = 256;
@@ -131,7 +131,7 @@ fn short_then_whole() {
             let got = device.take_room(&driver.mem, (256, 1024), End::Complete);
             assert_eq!(got, Ok(Got::Short), "{at} {posted}");
             assert_eq!(device.state(), (at, vec![]));
-            // Nothing new: the worker may sleep.
+            // There is nothing new, so the worker may sleep.
             assert_eq!(device.ring.enable_notify(&driver.mem), Ok(false));
             device.ring.disable_notify(&driver.mem);
             driver.post(posted * 7 % SIZE);
@@ -153,7 +153,7 @@ fn short_then_whole() {
     }
 }
 
-/// A byte of room.
+/// Room for one byte.
 fn byte_at(addr: u16) -> Desc {
     Desc {
         addr: u64::from(addr),
@@ -163,11 +163,11 @@ fn byte_at(addr: u16) -> Desc {
     }
 }
 
-/// No more entries, segments or buffers than there is room for, whatever is asked for.
+/// Never more entries, segments or buffers than there is room for, whatever is asked for.
 #[test]
 fn full() {
     for (want, (segs, entries), max, expected) in [
-        // As if there were no more buffers: what waits has to be published first.
+        // As if there were no more buffers: pending entries must be published first.
         (3, (1024, 2), 1024, Some(Got::Short)),
         (2, (1024, 2), 1024, None),
         (3, (2, 1089), 1024, Some(Got::TooSmall)),

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whatever comes between: each buffer that was made available comes back once, in the order of
-//! the ring, and none is lost.
+//! Whatever happens in between, each available buffer is returned once, in the order of the ring.
 
 use std::collections::VecDeque;
 
@@ -27,20 +26,20 @@ use crate::{
     },
 };
 
-/// What is done to the ring by either side.
+/// The operations of both sides on the ring.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// So many buffers are made available, of which that is wrong.
+    /// Makes that many buffers available, with this fault.
     Post(u16, Kind),
-    /// A buffer is taken.
+    /// Takes a buffer.
     Take(End),
-    /// A buffer is taken if it is plain and to be written, or to be read, and completed or not.
+    /// Takes a buffer if it is plain and writable, or readable, and completes it or not.
     Straight(bool, bool),
-    /// Room for so many bytes is taken, of so many buffers.
+    /// Takes room for that many bytes, of at most that many buffers.
     TakeRoom(usize, usize, End),
-    /// What was completed is handed back.
+    /// Publishes the completed buffers.
     Publish,
-    /// The guest says nonsense for a moment: there something cannot be read, or its index jumps.
+    /// The ring is temporarily faulty: a part is unreadable, or the available index jumps.
     Moment(bool, End),
 }
 
@@ -50,7 +49,7 @@ enum Kind {
     Long,
     Unmapped,
     Readable,
-    /// Stops the queue, until it is put right.
+    /// Stops the queue, until it is corrected.
     Range,
 }
 
@@ -82,13 +81,13 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A guest that knows which of its descriptors are free, and asks for each of them back.
+/// A driver that knows its free descriptors and expects each buffer to be returned.
 struct Guest {
     driver: Driver,
     free: VecDeque<u16>,
-    /// The descriptors of all buffers that are out, in the order of the ring.
+    /// The descriptors of all buffers in use, in the order of the ring.
     out: VecDeque<Vec<u16>>,
-    /// Where it looks for what comes back.
+    /// The position of the next used entry.
     seen: u16,
 }
 
@@ -127,7 +126,7 @@ impl Guest {
         self.out.push_back(chain);
     }
 
-    /// Takes back what was handed back: no other than the one that has been out for longest.
+    /// Takes back returned buffers; each must be the one that has been in use for longest.
     fn look(&mut self) {
         let idx = self.driver.mem.get_u16(self.driver.used_idx());
         while self.seen != idx {
@@ -140,7 +139,7 @@ impl Guest {
         }
     }
 
-    /// Puts right what has stopped the queue.
+    /// Corrects the fault that has stopped the queue.
     fn repair(&mut self) {
         self.driver.mem.heal();
         self.driver.tell();
@@ -188,7 +187,7 @@ proptest! {
                 Step::Publish => {
                     prop_assert_eq!(device.publish(&guest.driver.mem).fault, None);
                     guest.look();
-                    // All that has left the ring is back.
+                    // All buffers that have left the ring have been returned.
                     prop_assert_eq!(guest.seen, base);
                     continue;
                 }
@@ -210,8 +209,8 @@ proptest! {
             prop_assert_eq!(usize::from(new.wrapping_sub(base)), now.len() - used.len());
         }
 
-        // However it stands, it goes on when the guest does no more wrong than to put right what
-        // has stopped the queue: in as many steps as there are buffers all of them come back.
+        // In any state, the queue continues when the driver only corrects the fault that has
+        // stopped it: all buffers are returned in as many steps as there are buffers.
         let (base, _) = device.state();
         for _ in 0..guest.driver.avail.wrapping_sub(base) {
             let mut got = device.take(&guest.driver.mem, End::Complete);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Names and kinds of mistakes.
+//! Names and kinds of faults.
 
 use super::model::STOPS;
 use crate::virtqueue::fault::Fault;
 
-/// All of them, one after the other; a new one must be added here.
+/// All faults in order; a new fault must be added here.
 pub(super) fn all() -> Vec<Fault> {
     let next = |fault: &Fault| match fault {
         Fault::AvailUnreadable => Some(Fault::AvailJump),
@@ -31,8 +31,8 @@ pub(super) fn all() -> Vec<Fault> {
     std::iter::successors(Some(Fault::AvailUnreadable), next).collect()
 }
 
-/// Each has a name of its own, which is what it is called here; and either stops the queue, or is
-/// wrong with one buffer.
+/// Each has a name of its own, that of the variant. Each either stops the queue or concerns one
+/// buffer.
 #[test]
 fn names_and_kinds() {
     let all = all();

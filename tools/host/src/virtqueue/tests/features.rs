@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Features, and what follows from them.
+//! Features, and what they imply.
 
 use crate::{
     vhost::uapi::BACKEND_OFFERED,
@@ -20,7 +20,7 @@ const V1: u64 = 1 << 32;
 fn offered() {
     let bits: Vec<u32> = (0..64).filter(|bit| (OFFERED >> bit) & 1 != 0).collect();
     assert_eq!(bits, [15, 24, 27, 28, 29, 32]);
-    // All of them are bits of the C module, which userspace asks for by name.
+    // All of them are features of the C module, which userspace requests by name.
     assert_eq!(OFFERED & !0x0000_010B_3D00_8000, 0);
     assert_eq!(BACKEND_OFFERED, 0);
 }
@@ -31,12 +31,12 @@ fn nothing_set() {
     assert_eq!((none.vhost_hlen(), none.sock_hlen()), (0, 0));
     assert!(!none.mergeable() && !none.event_idx() && !none.notify_on_empty());
     assert!(!none.sets_num_buffers());
-    // Setting no feature is not the same as setting none: then the socket has a header.
+    // Setting no features differs from not setting features: then the socket has a header.
     let empty = Negotiated::new(0);
     assert_eq!((empty.vhost_hlen(), empty.sock_hlen()), (0, 10));
 }
 
-/// Header lengths: `H` on our side with the header bit, on the socket's without.
+/// The length of the header: on our side with the header feature, on the socket's without it.
 #[test]
 fn header_lengths() {
     let table = [
@@ -49,7 +49,7 @@ fn header_lengths() {
         (HDR | MRG, 12, 0),
         (HDR | MRG | V1, 12, 0),
     ];
-    // Bits that have nothing to do with it.
+    // Unrelated features.
     for other in [0, EVENT | ON_EMPTY | (1 << 28), !(MRG | V1 | HDR)] {
         for (features, ours, socks) in table {
             let negotiated = Negotiated::new(features | other);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Each mistake that a guest can make, by name.
+//! Each fault that a guest can cause, by name.
 
 use super::{
     fault::all,
@@ -34,7 +34,7 @@ use crate::{
 };
 
 const SIZE: u16 = 8;
-/// Where guest memory begins for the guest, and how long it is.
+/// The first guest address and the length of guest memory.
 const GPA: u64 = 0x10_0000;
 const LEN: usize = 0x20_0000;
 
@@ -47,7 +47,7 @@ const fn desc(addr: u64, len: u32, flags: u16, next: u16) -> Desc {
     }
 }
 
-/// A guest with a good buffer as descriptor 0, ready to be spoilt; nothing is posted.
+/// A guest with a valid buffer as descriptor 0, to be modified; nothing is available.
 fn guest() -> Driver {
     let mut driver = Driver::new(SIZE, LEN);
     driver.start(0);
@@ -55,7 +55,7 @@ fn guest() -> Driver {
     driver
 }
 
-/// With `descs` as its table, the first of them posted.
+/// A guest with `descs` as its table, of which the first is available.
 fn chain(descs: &[Desc]) -> Driver {
     let mut driver = guest();
     for (index, desc) in (0..).zip(descs) {
@@ -65,7 +65,7 @@ fn chain(descs: &[Desc]) -> Driver {
     driver
 }
 
-/// With `inner` as an indirect table said to be `len` bytes long.
+/// A guest with `inner` as an indirect table with a descriptor length of `len` bytes.
 fn indirect(inner: &[Desc], len: u32) -> Driver {
     let driver = chain(&[desc(GPA, len, INDIRECT, 0)]);
     for (at, desc) in inner.iter().enumerate() {
@@ -74,7 +74,7 @@ fn indirect(inner: &[Desc], len: u32) -> Driver {
     driver
 }
 
-/// What a guest does wrong, and what that is when a buffer is taken.
+/// Errors of a guest, with the fault of each when a buffer is taken.
 fn taking() -> Vec<(Fault, Driver)> {
     let good = desc(GPA, 64, NEXT, 1);
     let mut list = Vec::new();
@@ -122,7 +122,7 @@ fn taking() -> Vec<(Fault, Driver)> {
         list.push((Fault::IndirectLength, indirect(&[], len)));
     }
     list.push((Fault::IndirectTooLong, indirect(&[], 16 * 65537)));
-    // A second table where the first has left no room.
+    // A second table when the first one has used up the limit.
     let driver = chain(&[
         desc(GPA, 16 * 65536, INDIRECT | NEXT, 1),
         desc(GPA, 16, INDIRECT, 0),
@@ -170,12 +170,12 @@ fn taking() -> Vec<(Fault, Driver)> {
     let write = desc(GPA, 64, WRITE | NEXT, 1);
     list.push((Fault::Order, chain(&[write, desc(GPA, 64, 0, 0)])));
     list.push((Fault::Order, indirect(&[write, desc(GPA, 64, 0, 0)], 32)));
-    // An empty one to read is one to read.
+    // An empty readable descriptor is a readable one.
     list.push((Fault::Order, chain(&[write, desc(GPA, 0, 0, 0)])));
     list
 }
 
-/// What it does wrong where room is wanted.
+/// Errors of a guest where room is wanted.
 fn collecting() -> Vec<(Fault, Driver)> {
     vec![
         (Fault::Direction, chain(&[desc(GPA, 64, 0, 0)])),
@@ -187,8 +187,8 @@ fn collecting() -> Vec<(Fault, Driver)> {
     ]
 }
 
-/// However often it is tried: a buffer that is wrong in itself is handed back, once, and another
-/// there is not; of all else, and of what was completed before, nothing changes.
+/// However often it is tried: an invalid buffer is returned once and no other follows. Any other
+/// fault changes nothing, nor the buffers that were completed before.
 fn check(
     (at, fault, driver): (usize, Fault, Driver),
     take: impl Fn(&mut Device, &Driver) -> Result<bool, Fault>,
@@ -236,7 +236,7 @@ fn mistakes_with_buffers() {
 
 #[test]
 fn mistakes_where_room_is_wanted() {
-    // What is wrong for one purpose is for the other.
+    // A fault that is met when taking a buffer is also met when taking room.
     for mistake in numbered(taking()).chain(numbered(collecting())) {
         check(mistake, |device, driver| {
             let got = device.take_room(&driver.mem, (1 << 20, 1024), End::Complete)?;
@@ -245,7 +245,8 @@ fn mistakes_where_room_is_wanted() {
     }
 }
 
-/// As many segments as a packet may have and no more room is no mistake, but too small.
+/// Buffers with as many segments as a packet may have and too little room are not a fault, but too
+/// small.
 #[test]
 fn a_buffer_of_all_segments() {
     let mut inner = vec![desc(GPA, 1, WRITE | NEXT, 1); 1024];
@@ -278,7 +279,7 @@ fn mistakes_with_the_used_ring() {
     }
 }
 
-/// A new kind of mistake must be made above, or be one that is not found here.
+/// A new fault must be caused above, or be one that is found elsewhere.
 #[test]
 fn every_mistake_is_made() {
     let made: Vec<Fault> = taking()
@@ -287,7 +288,7 @@ fn every_mistake_is_made() {
         .map(|(fault, _)| fault)
         .chain([Fault::UsedUnwritable])
         .collect();
-    // The network's to find.
+    // Found by `net`.
     let others = [Fault::NoPacket, Fault::Unreadable, Fault::Unwritable];
     for fault in all() {
         assert!(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory table against one that looks at every byte.
+//! The memory table, compared with one that examines every byte.
 
 use proptest::prelude::*;
 
@@ -51,7 +51,7 @@ fn regions_that_are_none() {
         ((2, u64::MAX, 0), false),
     ];
     for (region, good) in table {
-        // Also behind one that is in order.
+        // Also behind a valid region.
         for regions in [&[region][..], &[(0x1000, 0x1000, 0), region][..]] {
             let built = build(regions);
             assert_eq!(built.is_ok(), good, "{region:x?}");
@@ -73,7 +73,7 @@ fn regions_and_user_space() {
         ((0, 0x1000, u64::MAX - 0xfff), false),
         ((0, 0x1000, u64::MAX), false),
         ((0, 0x1000, 1 << 63), false),
-        // The whole address space is in nobody's user space.
+        // The whole address space is never user space.
         ((0, 0, 0), false),
     ];
     for (region, good) in table {
@@ -83,7 +83,7 @@ fn regions_and_user_space() {
         assert_eq!(last.regions_ok(is_user), good, "{region:x?}");
     }
     assert!(build(&[]).unwrap().regions_ok(is_user));
-    // Also where everything is user space a region does not wrap around.
+    // A region does not wrap around, also where all addresses are user space.
     assert!(!build(&[(0, 2, u64::MAX - 1)])
         .unwrap()
         .regions_ok(|_, _| true));
@@ -100,9 +100,9 @@ fn the_whole_address_space() {
     assert_eq!(out[0].len(), u32::MAX as usize);
     let beyond = table.translate(&mut hint, gpa + 1, u32::MAX, &mut out);
     assert_eq!(beyond, Err(Fault::Unmapped));
-    // What was found before stays.
+    // Segments that were found before remain.
     out.truncate(1);
-    // No byte is no segment, whatever there is; the last one is one.
+    // A range without bytes has no segment, in any table; the last byte has one.
     for gpa in [0, 1, u64::MAX] {
         assert_eq!(table.translate(&mut hint, gpa, 0, &mut out), Ok(0));
     }
@@ -111,8 +111,8 @@ fn the_whole_address_space() {
     assert_eq!(out[1], IoVec::new(usize::MAX, 1));
 }
 
-/// What a look-up costs in a table of `count` regions, in any order: at each address where a
-/// region begins or ends, and where none is.
+/// The cost of a look-up in a table of `count` regions in any order: at each address where a
+/// region begins or ends, and in gaps.
 fn looked_at(count: u64, order: impl Fn(u64) -> u64) -> usize {
     const EACH: u64 = 0x1000;
     let regions: Vec<_> = (0..count)
@@ -128,7 +128,7 @@ fn looked_at(count: u64, order: impl Fn(u64) -> u64) -> usize {
         ] {
             let mut out = segs(1);
             LOOKED_AT.set(0);
-            // Nothing was found before.
+            // No region has been found before.
             let mut hint = usize::MAX;
             let got = table.translate(&mut hint, at, 1, &mut out);
             most = most.max(LOOKED_AT.get());
@@ -141,9 +141,10 @@ fn looked_at(count: u64, order: impl Fn(u64) -> u64) -> usize {
 
 #[test]
 fn many_regions_are_few_to_look_at() {
-    // How many, and how often that can be halved; one more tells whether it is the last.
+    // The number of regions, and of steps of a binary search; one more step checks the last
+    // region.
     for (count, most) in [(2, 2), (64, 7), (512, 10), (0x8000, 16)] {
-        // 7 is odd, and so prime to each of them.
+        // 7 is coprime to each of these numbers.
         let orders: [&dyn Fn(u64) -> u64; 3] = [&|i| i, &|i| count - 1 - i, &|i| i * 7 % count];
         for order in orders {
             let looked_at = looked_at(count, order);
@@ -154,7 +155,7 @@ fn many_regions_are_few_to_look_at() {
 
 #[test]
 fn regions_within_regions() {
-    // Each within the one before, and one that begins in the last and reaches behind all.
+    // Each region inside the one before, and one that begins in the last and ends behind all.
     let mut regions: Vec<_> = (0..100).map(|i| (i, 400 - 2 * i, 0x1000 * i)).collect();
     regions.push((390, 260, 0x10_0000));
     let table = build(&regions).unwrap();
@@ -164,14 +165,14 @@ fn regions_within_regions() {
         let got = table.translate(&mut hint, at, 1, &mut out);
         assert_eq!(got.is_ok(), at < 650, "{at}");
     }
-    // What is hidden by others is not forgotten: each must be where the owner's memory may be.
+    // Regions hidden by others are checked as well: each must be in user space.
     assert!(table.regions_ok(|_, _| true));
     for &(_, _, hidden) in &regions {
         assert!(!table.regions_ok(|uaddr, _| uaddr != hidden));
     }
 }
 
-/// Where small address spaces begin, of which every byte can be looked at.
+/// The bases of small address spaces of which every byte can be checked.
 const BASES: [u64; 3] = [0, 0x1_0000_0000, u64::MAX - 63];
 
 fn any_regions(overlapping: bool) -> impl Strategy<Value = Vec<(u64, u64, u64)>> {
@@ -185,7 +186,7 @@ fn any_regions(overlapping: bool) -> impl Strategy<Value = Vec<(u64, u64, u64)>>
                 .iter()
                 .any(|r| r.0 - base < start + size && start < r.0 - base + r.1);
             if overlapping || !collides {
-                // Far from each other for the owner, and not in order.
+                // For the owner they are far apart and not in order.
                 let place = 0x10_0000 * ((at as u64 * 5) % 8 + 1) + uaddr;
                 regions.push((base + start, size, place));
             }
@@ -194,7 +195,7 @@ fn any_regions(overlapping: bool) -> impl Strategy<Value = Vec<(u64, u64, u64)>>
     })
 }
 
-/// Where translating may begin: mostly where the regions are.
+/// The start of a translation: mostly where the regions are.
 fn any_range() -> impl Strategy<Value = (usize, u64, u32)> {
     (0usize..3, 0u64..70, prop_oneof![0u32..70, any::<u32>()])
 }
@@ -202,7 +203,7 @@ fn any_range() -> impl Strategy<Value = (usize, u64, u32)> {
 proptest! {
     #![proptest_config(cases(3000))]
 
-    /// One segment for each region, in order; a fault exactly when a byte is nowhere, or when
+    /// One segment for each region, in order; a fault exactly when a byte is in no region, or when
     /// there are more segments than room.
     #[test]
     fn translate(
@@ -229,7 +230,7 @@ proptest! {
         }
     }
 
-    /// Where regions overlap any of them may answer, and nothing else.
+    /// Where regions overlap, any of them may be used, and nothing else.
     #[test]
     fn translate_overlapping(
         regions in any_regions(true),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the pure files must do, and what no guest can make them do.
+//! What the pure files must do, for valid and for hostile guests.
 
 mod anew;
 mod chain;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kicks and interrupts: who wants them when.
+//! Notifications in both directions: when kicks and interrupts are required.
 
 use proptest::prelude::*;
 
@@ -29,7 +29,7 @@ use crate::{
 const FLAGS: Negotiated = Negotiated::new(0);
 const EVENT: Negotiated = Negotiated::new(1 << 29);
 
-/// VIRTIO 1.3, 2.7.7.1: when the entry that is said has been written, an interrupt is sent.
+/// VIRTIO 1.3, 2.7.7.1: an interrupt is sent when the entry of `used_event` has been written.
 fn writes_entry(event: u16, new: u16, old: u16) -> bool {
     let mut at = old;
     while at != new {
@@ -64,7 +64,7 @@ proptest! {
     }
 }
 
-/// What is written for kicks off and on, and that the index is looked at only behind a barrier.
+/// The accesses for disabling and enabling kicks; the index is read only after a barrier.
 #[test]
 fn off_and_on() {
     for negotiated in [FLAGS, EVENT] {
@@ -74,7 +74,7 @@ fn off_and_on() {
         let (flags, event) = (driver.used_flags(), driver.avail_event());
         let mut ring = driver.device(negotiated, 0xfffe);
 
-        // They are on already.
+        // Kicks are already enabled.
         let (more, events) = driver.mem.watch(|| ring.enable_notify(&driver.mem));
         assert_eq!((more, events), (Ok(false), vec![]));
 
@@ -86,7 +86,7 @@ fn off_and_on() {
             assert_eq!(events, [Event::Write(flags..flags + 2)]);
         }
         assert_eq!(driver.mem.get_u16(flags), u16::from(!by_index));
-        // Once is enough.
+        // One write is enough.
         let ((), events) = driver.mem.watch(|| ring.disable_notify(&driver.mem));
         assert_eq!(events, []);
 
@@ -110,7 +110,7 @@ fn off_and_on() {
     }
 }
 
-/// A buffer that came before kicks were on again is not missed.
+/// A buffer that came before kicks were enabled is not missed.
 #[test]
 fn slipped_in() {
     for negotiated in [FLAGS, EVENT] {
@@ -128,7 +128,7 @@ fn slipped_in() {
         let mut device = Device::new(&driver, negotiated, 0xfffe, built);
         for round in 0..6 {
             device.ring.disable_notify(&driver.mem);
-            // One that was taken and put back is not a new one.
+            // A buffer that was taken and put back is not a new one.
             if round == 3 {
                 let taken = device.take(&driver.mem, End::Drop);
                 assert_eq!(taken.map(|taken| taken.is_some()), Ok(true));
@@ -141,14 +141,14 @@ fn slipped_in() {
             let ring = &mut device.ring;
             let (more, events) = driver.mem.watch(|| ring.enable_notify(&driver.mem));
             assert_eq!(more, Ok(true), "{round}");
-            // It can be read right away, but not before its index.
+            // It can be read immediately, but not before the index.
             assert_eq!(events.last(), Some(&Event::Rmb));
             assert!(!ring.is_drained());
         }
     }
 }
 
-/// What cannot be written or read is told; kicks count as on then.
+/// Failed reads and writes are reported; kicks count as enabled then.
 #[test]
 fn on_in_vain() {
     for negotiated in [FLAGS, EVENT] {
@@ -173,7 +173,7 @@ fn on_in_vain() {
         assert_eq!(ring.enable_notify(&driver.mem), Err(MemFault));
         driver.mem.heal();
 
-        // A jump is something new, which the next look reports.
+        // An index that jumps counts as new; the next read reports the fault.
         ring.disable_notify(&driver.mem);
         driver.lie(9);
         assert_eq!(ring.enable_notify(&driver.mem), Ok(true));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The straight path: what is told of a plain buffer is what the long way finds.
+//! The fast path: the contents of a plain buffer are those that the slow path finds.
 
 use crate::{
     cases,
@@ -58,7 +58,7 @@ fn any_chains() -> impl Strategy<Value = Vec<Vec<(u16, u32)>>> {
     prop::collection::vec(prop::collection::vec(desc, 1..4), 1..16)
 }
 
-/// The segments that there are.
+/// The non-empty segments.
 fn some((first, second): (IoVec, IoVec)) -> Vec<IoVec> {
     [first, second]
         .into_iter()
@@ -69,7 +69,7 @@ fn some((first, second): (IoVec, IoVec)) -> Vec<IoVec> {
 proptest! {
     #![proptest_config(cases(400))]
 
-    /// Each buffer by both ways: what is plain is all of it, and is handed back alike.
+    /// Each buffer on both paths: a plain buffer is complete, and is returned in the same way.
     #[test]
     fn as_the_long_way(chains in any_chains(), step in prop_oneof![4 => Just(1u16), 1 => Just(3u16)]) {
         let (driver, mut straight) = guest(&chains, step);
@@ -84,7 +84,7 @@ proptest! {
             let took = long.take(&again.mem, End::Complete);
             let readable = chain.iter().all(|d| d.0 == 0 && d.1 > 0);
             if plain.is_some() {
-                // Two descriptors at the most, all readable.
+                // At most two descriptors, all readable.
                 prop_assert!(readable && chain.len() <= 2);
             }
             if room.is_some() {
@@ -114,13 +114,13 @@ proptest! {
     }
 }
 
-/// Readable buffers of one descriptor and of two are plain once the region is known.
+/// Readable buffers of one and of two descriptors are plain once the region is known.
 #[test]
 fn most_are_plain() {
     for each in [1, 2] {
         let chains = vec![vec![(0u16, 0x40u32); each]; 16];
         let (driver, mut device) = guest(&chains, 1);
-        // The first has the region looked up.
+        // The first buffer makes the region known.
         assert!(device.take(&driver.mem, End::Complete).unwrap().is_some());
         for _ in 1..chains.len() {
             let mut queue = device.queue(&driver.mem);
@@ -132,7 +132,7 @@ fn most_are_plain() {
     }
 }
 
-/// Without room for the used entry nothing is taken.
+/// Without room for the used entry, nothing is taken.
 #[test]
 fn without_room() {
     let (driver, device) = guest(&[vec![(WRITE, 0x40)], vec![(WRITE, 0x40)]], 1);
@@ -146,7 +146,7 @@ fn without_room() {
     assert_eq!(device.state(), before);
 }
 
-/// How many descriptors were read the long way is told once.
+/// The number of descriptors that the slow path has read is reported once.
 #[test]
 fn what_was_read() {
     let (driver, mut device) = guest(&[vec![(0, 1); 3], vec![(0, 1)]], 1);
@@ -158,7 +158,7 @@ fn what_was_read() {
     assert_eq!(queue.take_read(), 1);
 }
 
-/// A word goes where it is said, and to nothing that is not there.
+/// A word is written to its address, and fails where there is no memory.
 #[test]
 fn a_word() {
     let (driver, mut device) = guest(&[vec![(WRITE, 2)]], 1);

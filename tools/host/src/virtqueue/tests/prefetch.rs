@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is read ahead: once, not too early, and no other than what is there.
+//! Reading ahead: each part once, not too early, and with its current contents.
 
 use proptest::prelude::*;
 use std::ops::Range;
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// How a driver numbers its buffers.
+/// The order in which a driver uses its descriptors.
 #[derive(Clone, Copy, Debug)]
 enum Order {
     Up,
@@ -41,7 +41,7 @@ impl Order {
         match self {
             Self::Up => at % size,
             Self::Down => (size - 1) - at % size,
-            // Odd, so that all come up.
+            // The step is odd, so that all are used.
             Self::Any(factor) => at.wrapping_mul(factor | 1) % size,
         }
     }
@@ -62,8 +62,8 @@ fn pieces(range: &Range<usize>, base: usize, each: usize) -> Range<usize> {
 proptest! {
     #![proptest_config(cases(400))]
 
-    /// A driver that reuses each buffer as soon as it has been taken, so that whatever was read
-    /// before its time or is kept too long is the wrong one.
+    /// A driver that reuses each buffer as soon as it has been taken, so that contents that were
+    /// read too early or kept too long are wrong.
     #[test]
     fn in_time(
         shift in 0u32..9,
@@ -78,7 +78,7 @@ proptest! {
         let built = table(&regions).build();
         let mut device = Device::new(&driver, Negotiated::NONE, at, built);
         let mut nth = 0u32;
-        // The lengths that are to come out.
+        // The expected lengths.
         let mut due = std::collections::VecDeque::new();
         for (post, taking, back) in turns {
             for _ in 0..post.min(size - due.len() as u16) {
@@ -104,7 +104,7 @@ proptest! {
                     device.publish(&driver.mem);
                     continue;
                 }
-                // Some are put back, and may then be others.
+                // Some are put back and may then change.
                 prop_assert_eq!(used, vec![]);
                 let mut other = len;
                 if back > 2 {
@@ -118,8 +118,8 @@ proptest! {
         }
     }
 
-    /// No entry and no descriptor is read twice while nothing is put back, none before the guest
-    /// has made it available, and the index not before it is needed.
+    /// No entry and no descriptor is read twice while nothing is put back, none before it is
+    /// available, and the index not before it is needed.
     #[test]
     fn once(
         shift in 0u32..9,
@@ -192,7 +192,7 @@ proptest! {
                     other => prop_assert!(false, "{:?}", other),
                 }
             }
-            // Once when it has run dry, and once more for what comes behind that.
+            // Once when the ring has become empty, and once more for the entries behind.
             prop_assert!(looked <= 2, "{}", looked);
         }
     }
@@ -203,7 +203,7 @@ fn reads(events: &[Event], part: Range<usize>) -> usize {
     events.iter().filter(is_there).count()
 }
 
-/// Neighbours are read at once, whichever way a driver goes through its table.
+/// Neighbours are read at once, in both directions of the table.
 #[test]
 fn few_accesses() {
     const SIZE: u16 = 256;
@@ -243,7 +243,8 @@ fn few_accesses() {
     }
 }
 
-/// Indirect tables are read in runs, and no further than they are used if it cannot be.
+/// Indirect tables are read several entries at once; an unreadable entry that is not used does no
+/// harm.
 #[test]
 fn indirect_runs() {
     const COUNT: u32 = 20;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Buffers that are wrong in themselves, at any place; and what is wrong with the ring, found in
-//! the midst of others.
+//! Invalid buffers at any position, and faults of the ring that are found among other buffers.
 
 use super::model::{
     table,
@@ -28,18 +27,18 @@ use crate::{
     },
 };
 
-/// Buffers of 16 bytes, as many as this, whose heads are their numbers.
+/// The number of buffers, of 16 bytes each; the head of a buffer is its number.
 const COUNT: u16 = 5;
 const EACH: usize = 16;
 const ALL: (usize, usize) = (EACH * COUNT as usize, 1024);
-/// As many entries as there are descriptors; those from `SPARE` on are the second of a chain.
+/// The size of the ring; descriptors from `SPARE` on are the second of a chain.
 const SIZE: u16 = 16;
 const SPARE: u16 = 8;
-/// So that the entries go over the end of the ring, and positions over that of numbers.
+/// A start such that entries cross the end of the ring, and positions wrap around.
 const AT: u16 = 0xfffe;
 const LEN: usize = 0x20_0000;
 
-/// What can be wrong with a buffer, for whoever wants room.
+/// The faults of a buffer where room is wanted.
 const BAD: [Fault; 9] = [
     Fault::IndirectLength,
     Fault::IndirectTooLong,
@@ -67,7 +66,7 @@ fn guest() -> Driver {
     for head in 0..SIZE {
         heal(&driver, head);
     }
-    // Indirect tables: one that refers to another, one that cannot be read, and a long one.
+    // Indirect tables: one that refers to another, one that is unreadable, and a long one.
     let data = driver.data();
     driver.mem.put_desc(data, desc(0, 16, INDIRECT));
     driver.mem.poison_reads(data + 16..data + 32);
@@ -78,13 +77,13 @@ fn guest() -> Driver {
     driver
 }
 
-/// Makes the buffer a good one.
+/// Makes the buffer valid.
 fn heal(driver: &Driver, head: u16) {
     let good = desc(0x100 + u64::from(head), EACH as u32, WRITE);
     driver.mem.put_desc(driver.desc(head), good);
 }
 
-/// Makes the buffer a bad one.
+/// Makes the buffer invalid.
 fn spoil(driver: &Driver, head: u16, fault: Fault) {
     let chain = |second: Desc| {
         let next = SPARE + head;
@@ -120,7 +119,7 @@ fn device(driver: &Driver) -> Device {
     Device::new(driver, Negotiated::NONE, AT, built).with_pending(BEFORE)
 }
 
-/// What waited before, and stays.
+/// An entry that was pending before, and must stay.
 const BEFORE: UsedElem = UsedElem { id: 77, len: 7 };
 
 fn elems(list: impl IntoIterator<Item = (u16, usize)>) -> Vec<UsedElem> {
@@ -134,12 +133,12 @@ fn elems(list: impl IntoIterator<Item = (u16, usize)>) -> Vec<UsedElem> {
         .collect()
 }
 
-/// Which of the buffers are bad, in each way that there is.
+/// All combinations of invalid buffers.
 fn masks() -> impl Iterator<Item = Vec<bool>> {
     (0u16..1 << COUNT).map(|mask| (0..COUNT).map(|nth| (mask >> nth) & 1 == 1).collect())
 }
 
-/// The used ring has what was completed, in that order, behind what waited.
+/// The used ring has the completed buffers in this order, behind the pending entry.
 fn check_published(driver: &Driver, device: &mut Device) {
     let used = device.state().1;
     assert_eq!(used.len(), usize::from(COUNT) + 1);
@@ -152,7 +151,7 @@ fn check_published(driver: &Driver, device: &mut Device) {
     assert_eq!(driver.mem.get_u16(driver.used_idx()), idx);
 }
 
-/// One by one each of the bad ones is handed back, and all others are taken.
+/// One at a time, each invalid buffer is returned, and all others are taken.
 #[test]
 fn one_by_one() {
     for fault in BAD.into_iter().filter(|fault| *fault != Fault::Direction) {
@@ -189,8 +188,8 @@ fn one_by_one() {
     }
 }
 
-/// Where room is wanted those before a bad one are handed back with it, in the ring's order, and
-/// room is then made of what comes behind.
+/// Where room is wanted, the buffers before an invalid one are returned with it, in the ring's
+/// order. Then the buffers behind are used as room.
 #[test]
 fn with_those_before() {
     for fault in BAD {
@@ -238,8 +237,8 @@ fn with_those_before() {
     }
 }
 
-/// Buffers that have too many segments together are all good: they stay in the ring, and the packet
-/// is too big. One that has too many by itself is handed back with those before it.
+/// Buffers that have too many segments together are all valid: they stay in the ring, and the packet
+/// is too large. A buffer that has too many by itself is returned with those before it.
 #[test]
 fn too_many_together() {
     for segs in [1023u32, 1024, 1025] {
@@ -274,8 +273,8 @@ fn too_many_together() {
     }
 }
 
-/// Buffers that are dropped are all back in the ring, and whoever takes the next ones gets them
-/// as they are then.
+/// Buffers that are dropped are all in the ring again, and the next ones taken have their current
+/// contents.
 #[test]
 fn dropped() {
     for count in 1..=COUNT {
@@ -296,7 +295,7 @@ fn dropped() {
                 let addrs = took.segs.iter().map(|seg| seg.base() - addr);
                 assert!(addrs.eq(0..usize::from(count)), "{round} {:x?}", took.segs);
                 assert_eq!(device.state(), (AT, elems([])), "{count} {end:?}");
-                // A guest that puts right what nobody has complained of.
+                // A guest that corrects a fault that was not reported.
                 for head in 0..COUNT {
                     let addr = 0x100 * (round as u64 + 2) + u64::from(head);
                     let other = desc(addr, EACH as u32, WRITE);
@@ -311,8 +310,8 @@ fn dropped() {
     }
 }
 
-/// What stops the queue leaves all that was collected before it where it was, as often as it is
-/// tried; when it has been put right, all of it is taken.
+/// A fault that stops the queue leaves all buffers collected before it in the ring, however often
+/// it is tried. When it has been corrected, all are taken.
 #[test]
 fn ring_faults_in_the_midst() {
     let faults = STOPS
@@ -325,7 +324,7 @@ fn ring_faults_in_the_midst() {
                 driver.post(head);
             }
             let mut device = device(&driver);
-            // How far the guest is is looked at when there seems to be no more.
+            // The available index is read when there seem to be no more buffers.
             let got = device.take_room(&driver.mem, ALL, End::Drop);
             assert_eq!(got, Ok(Got::Short));
             let position = AT.wrapping_add(at);
@@ -364,8 +363,8 @@ fn ring_faults_in_the_midst() {
     }
 }
 
-/// An entry behind the end of the ring that cannot be read is found when it is needed, and not
-/// with those before the end.
+/// An unreadable entry behind the end of the ring is found when it is needed, and not with those
+/// before the end.
 #[test]
 fn entry_in_the_midst() {
     let mut driver = guest();
@@ -384,7 +383,8 @@ fn entry_in_the_midst() {
     assert!(matches!(got, Ok(Got::Ready(took)) if took.count == 2));
 }
 
-/// Whoever fills buffers and finds one that is wrong hands back all, and goes on behind them.
+/// An endpoint that finds an invalid buffer while filling returns all of them, and continues
+/// behind.
 #[test]
 fn by_whoever_fills_them() {
     let faults = [Fault::Unwritable, Fault::Direction, Fault::NoPacket];

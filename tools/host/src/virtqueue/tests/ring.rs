@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Layout, positions, and what is said about kicks.
+//! Layout, positions, and the suppression of kicks.
 
 use std::cell::RefCell;
 
@@ -62,7 +62,7 @@ fn places() {
     for offset in 0..8 {
         let at = 0x1000 + offset;
         let with = |addr: VringAddr| request::places(Layout::UNSET, &addr);
-        // Descriptors may be anywhere.
+        // Descriptors may have any alignment.
         assert!(with(addr(at, 0, 0)).is_ok_and(|l| !l.is_unset()));
         let avail = with(addr(0, at, 0)).map(|l| assert!(!l.is_unset()));
         assert_eq!(avail, if offset % 2 == 0 { Ok(()) } else { Err(EINVAL) });
@@ -84,14 +84,14 @@ fn places() {
         };
         assert_eq!(request::places(Layout::UNSET, &odd), Err(EOPNOTSUPP));
     }
-    // Setting one leaves the other.
+    // Setting one does not change the other.
     let layout = Layout::UNSET.with_size(64).unwrap();
     let layout = request::places(layout, &addr(16, 32, 64)).unwrap();
     assert_eq!(layout.size(), 64);
     assert!(!layout.with_size(2).unwrap().is_unset());
 }
 
-/// The lengths of the parts: VIRTIO 1.3, 2.7.2, and the two bytes of each event index.
+/// The lengths of the parts: VIRTIO 1.3, 2.7.2, and two bytes for each event index.
 #[test]
 fn parts() {
     for shift in 0..=15 {
@@ -144,14 +144,14 @@ fn attaching() {
     assert_eq!(ring.signalled_used, None);
     assert_eq!(driver.mem.get_u16(flags), 0);
 
-    // What was last said about kicks is said again.
+    // The last suppression of kicks is written again.
     ring.disable_notify(&driver.mem);
     driver.mem.put_u16(flags, 0);
     assert!(ring.attach(&driver.mem).is_ok());
     assert_eq!(driver.mem.get_u16(flags), 1);
 }
 
-/// A ring that was moved is read where it is now.
+/// A ring that was moved is read at its new address.
 #[test]
 fn moving() {
     let mut driver = Driver::new(8, 0x1000);
@@ -175,7 +175,7 @@ fn moving() {
         next.map(|(head, _)| head)
     };
     assert_eq!(head(&mut device, &driver), Some(0));
-    // The available ring elsewhere, in the other order.
+    // The available ring at another address, with another order.
     let data = driver.data();
     for at in 0..8 {
         driver.mem.put_u16(data + 4 + 2 * usize::from(at), 7 - at);
@@ -188,18 +188,18 @@ fn moving() {
     );
     let layout = request::places(device.ring.layout(), &moved).unwrap();
     device.ring.set_layout(layout);
-    // Taken and put back, and taken.
+    // Taken, put back, and taken again.
     let dropped = device.take(&driver.mem, End::Drop);
     assert!(dropped.is_ok_and(|took| took.is_some()));
     assert_eq!(head(&mut device, &driver), Some(6));
-    // From elsewhere.
+    // From the new address.
     driver.mem.put_u16(data + 4 + 2 * 7, 3);
     device.ring.set_base(7);
     assert_eq!(head(&mut device, &driver), Some(3));
     assert_eq!(head(&mut device, &driver), None);
 }
 
-/// A ring of another size has not been seen to have what the old one had.
+/// With another size, the ring does not keep the available index that was read before.
 #[test]
 fn resizing() {
     let mut driver = Driver::new(8, 0);
@@ -212,7 +212,7 @@ fn resizing() {
         assert!(!ring.is_empty(&driver.mem));
         ring.set_layout(ring.layout().with_size(size).unwrap());
         assert_eq!(ring.is_drained(), drained, "{size}");
-        // More than there are entries is found out when it is looked again.
+        // More available buffers than entries are found at the next read.
         let jump = ring.next(&driver.mem) == Err(Fault::AvailJump);
         assert_eq!(jump, size == 4);
     }
@@ -230,7 +230,7 @@ fn emptiness() {
     assert!(!ring.is_drained());
     ring.set_base(4);
     assert!(ring.is_empty(&driver.mem));
-    // What cannot be told is not empty.
+    // A ring that cannot be read does not count as empty.
     driver.lie(4 + 9);
     assert!(!ring.is_empty(&driver.mem));
     driver.lie(4);

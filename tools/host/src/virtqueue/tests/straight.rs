@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The straight way, case by case: which buffers are plain, how few accesses they cost, and what
-//! stops it.
+//! The fast path, case by case: which buffers are plain, how few accesses they need, and what ends
+//! it.
 
 use super::model::{
     table,
@@ -48,7 +48,7 @@ fn regions(driver: &Driver) -> [(u64, u64, u64); 2] {
     [(0, 0x1000, data), (0x1000, 0x1000, data + 0x2000)]
 }
 
-/// A guest whose table begins with these descriptors.
+/// A guest whose descriptor table begins with these descriptors.
 fn guest(descs: &[Desc]) -> Driver {
     let mut driver = Driver::new(SIZE, 0x4000);
     driver.start(0xffff);
@@ -63,8 +63,8 @@ fn device(driver: &Driver) -> Device {
     Device::new(driver, Negotiated::NONE, 0xffff, built)
 }
 
-/// What is plain: one segment or two to be read, and one to be written, where memory was looked
-/// up last; and nothing else, whatever is wrong or only unusual with it.
+/// Plain buffers: one or two readable segments, or one writable segment, in the region that was
+/// used last. All others are not plain, whether faulty or only unusual.
 #[test]
 fn which_are() {
     let one = |first| vec![first];
@@ -79,12 +79,12 @@ fn which_are() {
             false,
         ),
         (one(desc(0, 1, WRITE, 9)), false, true),
-        // No bytes, here or there.
+        // A length of 0, in either place.
         (one(desc(0, 0, 0, 0)), false, false),
         (one(desc(0, 0, WRITE, 0)), false, false),
         (two(desc(0, 0, NEXT, 1), end), false, false),
         (two(desc(0, 8, NEXT, 1), desc(0, 0, 0, 0)), false, false),
-        // Longer, or for both, or with a bit that nobody knows.
+        // Longer chains, mixed ones, and unknown flags.
         (
             vec![desc(0, 8, NEXT, 1), desc(8, 8, NEXT, 2), end],
             false,
@@ -102,11 +102,11 @@ fn which_are() {
         (one(desc(0, 8, 0x8000, 0)), false, false),
         (one(desc(0, 8, WRITE | 0x10, 0)), false, false),
         (two(desc(0, 8, NEXT, 1), desc(8, 8, 0x100, 0)), false, false),
-        // Round and round, or to nowhere.
+        // Loops, and `next` out of range.
         (one(desc(0, 8, NEXT, 0)), false, false),
         (one(desc(0, 8, NEXT, SIZE)), false, false),
         (one(desc(0, 8, NEXT, 0xffff)), false, false),
-        // Elsewhere, over the end, and not there at all.
+        // In another region, across the end, and outside of memory.
         (one(desc(0x1000, 8, 0, 0)), false, false),
         (one(desc(0xff8, 9, WRITE, 0)), false, false),
         (one(desc(0x2000, 1, 0, 0)), false, false),
@@ -118,7 +118,7 @@ fn which_are() {
             false,
         ),
     ] {
-        // Another before it, as long as it, so that all of it has been read ahead.
+        // Behind a chain of the same length, so that all of it has been read ahead.
         let mut all = descs.clone();
         let len = all.len() as u16;
         for nth in 0..len {
@@ -141,7 +141,7 @@ fn which_are() {
                     |desc: &Desc| IoVec::new(driver.data() + desc.addr as usize, desc.len as usize);
                 assert_eq!(took.segs, descs.iter().map(seg).collect::<Vec<_>>());
             }
-            // Whatever it is, asking has changed nothing.
+            // In all cases, asking has changed nothing.
             assert_eq!(device.state(), before);
             let regions = regions(&driver);
             let mut model = Queue::new(&regions, 0xffff, (1024, 1024));
@@ -152,7 +152,7 @@ fn which_are() {
     }
 }
 
-/// Where memory was looked up last moves on with what is taken the long way.
+/// The region that was used last changes with buffers taken on the slow path.
 #[test]
 fn elsewhere_and_back() {
     let there = |nth: u16| desc(if nth % 4 < 2 { 0x10 } else { 0x1010 }, 4, 0, 0);
@@ -180,8 +180,8 @@ fn elsewhere_and_back() {
     assert_eq!(got, Ok(Straight::None));
 }
 
-/// Buffers of a header and a packet: all but the first, of which it is not known yet that it is
-/// long, the straight way, and 32 of them with one look at the table.
+/// Buffers of a header and a packet. All but the first take the fast path, since the length of
+/// chains is not known at the first, and one read of the table serves 32 of them.
 #[test]
 fn few_accesses() {
     let mut driver = Driver::new(128, 0x4000);
@@ -218,8 +218,8 @@ fn few_accesses() {
     assert!(reads <= 2, "{events:x?}");
 }
 
-/// What was asked for and not completed is there again, and may also be taken the long way; what
-/// was completed has the length that was said.
+/// A buffer that was asked for and not completed is returned again, and may also take the slow
+/// path. A completed one has the given length.
 #[test]
 fn completed_or_not() {
     let buffer = |nth: u16| desc(u64::from(nth), 16, WRITE, 0);
@@ -248,7 +248,7 @@ fn completed_or_not() {
     let elem = |id, len| UsedElem { id, len };
     let used = vec![elem(0, 7), elem(1, 0), elem(2, u32::MAX)];
     assert_eq!(device.state(), (2, used.clone()));
-    // No entry is left: it stays where it is, until there is.
+    // No room for a used entry: the buffer stays in the ring until there is.
     for _ in 0..2 {
         let got = straight(&mut device, Some(1));
         assert_eq!(got, Ok(Straight::Plain(took(3))));
@@ -261,7 +261,7 @@ fn completed_or_not() {
     assert_eq!(straight(&mut device, Some(1)), Ok(Straight::None));
 }
 
-/// What is wrong with the ring is told as it is the long way, and can be put right.
+/// Faults of the ring are reported as on the slow path, and can be corrected.
 #[test]
 fn stops() {
     for fault in [
@@ -287,7 +287,7 @@ fn stops() {
             assert_eq!(device.take(&driver.mem, End::Complete), Err(fault));
             assert_eq!(device.state(), (0xffff, vec![]));
         }
-        // Right by another entry, not by what it says.
+        // Corrected by another entry, not by another index.
         if fault != Fault::DescUnreadable {
             driver.mem.heal();
         }
@@ -302,7 +302,7 @@ fn stops() {
     }
 }
 
-/// How much work the long way was is told once: each descriptor, and each entry of a table.
+/// The work of the slow path is reported once: each descriptor, and each entry of a table.
 #[test]
 fn read_the_long_way() {
     let mut driver = guest(&[
@@ -332,7 +332,7 @@ fn read_the_long_way() {
         assert_eq!(queue.take_read(), 0);
     }
     assert_eq!(queue.take_read(), 0);
-    // What was put back was work as well.
+    // Buffers that were put back count as well.
     assert!(queue.take().is_ok_and(|taken| taken.is_some()));
     assert!(queue.take().is_ok_and(|taken| taken.is_some()));
     assert_eq!(queue.take_read(), 6);
@@ -340,7 +340,7 @@ fn read_the_long_way() {
     assert_eq!(queue.take_read(), 0);
 }
 
-/// Whether all is taken that was seen, which says nothing of what has come since.
+/// Whether all buffers up to the last index read are taken, regardless of newer ones.
 #[test]
 fn drained() {
     let mut driver = guest(&[desc(0, 1, 0, 0)]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Writing into buffers that were taken, and what else they tell.
+//! Writing into buffers that were taken, and their properties.
 
 use proptest::prelude::*;
 
@@ -28,11 +28,11 @@ use crate::{
     },
 };
 
-/// Each segment begins in a page of its own, at an odd place.
+/// Each segment begins in a page of its own, at an odd address.
 const PAGE: usize = 0x1000;
 const LEN: usize = 16 * PAGE;
 
-/// A guest with buffers of such segments; of each the address of every byte.
+/// A guest with buffers of such segments, with the address of every byte of each buffer.
 fn guest(buffers: &[Vec<u32>]) -> (Driver, Device, Vec<usize>) {
     let mut driver = Driver::new(16, LEN);
     driver.start(0);
@@ -65,7 +65,7 @@ fn guest(buffers: &[Vec<u32>]) -> (Driver, Device, Vec<usize>) {
     (driver, device, addrs)
 }
 
-/// With all buffers of the guest taken.
+/// Calls the function with all buffers of the guest taken.
 fn with<T>(
     driver: &Driver,
     device: &mut Device,
@@ -84,7 +84,7 @@ fn memory(driver: &Driver) -> Vec<u8> {
     driver.mem.get::<LEN>(driver.data()).to_vec()
 }
 
-/// What memory is to be when `data` was written to these addresses.
+/// The expected memory after `data` was written to these addresses.
 fn patched(driver: &Driver, addrs: &[usize], data: &[u8]) -> Vec<u8> {
     let mut bytes = memory(driver);
     for (addr, byte) in addrs.iter().zip(data) {
@@ -94,7 +94,7 @@ fn patched(driver: &Driver, addrs: &[usize], data: &[u8]) -> Vec<u8> {
 }
 
 fn any_buffers() -> impl Strategy<Value = Vec<Vec<u32>>> {
-    // A buffer has at least one byte, or it is no room.
+    // A buffer has at least one byte, or it is not room.
     let lens = prop::collection::vec(prop_oneof![1 => Just(0u32), 4 => 1u32..8], 1..5);
     let lens = lens.prop_filter("no room", |lens| lens.iter().sum::<u32>() > 0);
     prop::collection::vec(lens, 1..4)
@@ -103,7 +103,7 @@ fn any_buffers() -> impl Strategy<Value = Vec<Vec<u32>>> {
 proptest! {
     #![proptest_config(cases(600))]
 
-    /// Each byte where it belongs, and nothing anywhere else.
+    /// Each byte is written to its address, and nothing else is.
     #[test]
     fn write_at(buffers in any_buffers(), at in 0usize..40, len in 0usize..24) {
         let (driver, mut device, addrs) = guest(&buffers);
@@ -116,7 +116,7 @@ proptest! {
             prop_assert_eq!(memory(&driver), expected);
         } else {
             prop_assert_eq!(wrote, Err(MemFault));
-            // As much as was there may have been written.
+            // The bytes for which there was room may have been written.
             let before: Vec<u8> = (0..LEN).map(|at| at as u8).collect();
             for ((now, before), expected) in memory(&driver).iter().zip(before).zip(expected) {
                 prop_assert!(*now == before || *now == expected);
@@ -124,8 +124,8 @@ proptest! {
         }
     }
 
-    /// The same for a word, low byte first, at every place; and in one access wherever the first
-    /// segment has both.
+    /// The same for a word, low byte first, at every offset; in one access wherever the first
+    /// segment has both bytes.
     #[test]
     fn write_u16_at(buffers in any_buffers(), value in any::<u16>()) {
         let (driver, mut device, addrs) = guest(&buffers);
@@ -154,7 +154,7 @@ proptest! {
     }
 }
 
-/// Memory that cannot be written is told, wherever it is; what is not written does not matter.
+/// Unwritable memory is reported, wherever it is; memory that is not written does not matter.
 #[test]
 fn unwritable() {
     let buffers = [vec![3, 4], vec![5]];
@@ -184,8 +184,7 @@ fn far_away() {
     });
 }
 
-/// Whether there are more buffers behind those that were taken; asking changes nothing for them,
-/// nor for those to come.
+/// Whether there are buffers behind those that were taken. Asking changes nothing.
 #[test]
 fn has_more() {
     let (mut driver, mut device, _) = guest(&[vec![1], vec![1], vec![1]]);
@@ -198,7 +197,7 @@ fn has_more() {
         drop(taken);
         assert_eq!(device.state(), (0, vec![]));
     }
-    // Unknown is yes.
+    // Unknown counts as yes.
     for lie in [true, false] {
         let idx = driver.avail_idx();
         if lie {
@@ -215,7 +214,7 @@ fn has_more() {
         driver.mem.heal();
         driver.tell();
     }
-    // One that has come meanwhile.
+    // A buffer that has come in the meantime.
     driver.post(0);
     let mut queue = device.queue(&driver.mem);
     let Ok(Room::Ready(mut taken)) = queue.take_room(3, 1024) else {
@@ -229,7 +228,7 @@ fn has_more() {
     assert_eq!(device.state().0, 4);
 }
 
-/// Kicks by way of the queue are those of its ring.
+/// The queue's functions for kicks are those of its ring.
 #[test]
 fn kicks() {
     let (mut driver, mut device, _) = guest(&[vec![1]]);

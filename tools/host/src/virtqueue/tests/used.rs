@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Handing back: the content of the used ring, and the interrupt, against counting without end.
+//! Returning buffers: the contents of the used ring and the interrupt, compared with unbounded
+//! counters.
 
 use proptest::prelude::*;
 
@@ -25,16 +26,16 @@ use crate::{
 const EVENT: u64 = 1 << 29;
 const ON_EMPTY: u64 = 1 << 24;
 
-/// Both sides in numbers that do not wrap around.
+/// The state of both sides in counters that do not wrap around.
 struct Model {
-    /// Entries that have been handed back.
+    /// Entries that have been returned.
     used: u64,
-    /// How many had been when an interrupt was last decided about by index.
+    /// The value of this at the last interrupt decision with EVENT_IDX.
     decided: Option<u64>,
 }
 
 impl Model {
-    /// Whether to interrupt after `count` more, by the contract's text.
+    /// Whether `count` more entries require an interrupt, by the contract's text.
     fn publish(&mut self, count: u64, features: u64, drained: bool, wish: u16) -> bool {
         self.used += count;
         if features & ON_EMPTY != 0 && drained {
@@ -51,7 +52,7 @@ impl Model {
     }
 }
 
-/// The order of what was done: all entries, then the index, then the guest's wish.
+/// The order of accesses: all entries, the index, then the guest's suppression.
 fn check_order(driver: &Driver, events: &[Event], count: usize, wishes: bool) {
     let idx = driver.used_idx();
     let idx = Event::Write(idx..idx + 2);
@@ -86,7 +87,7 @@ fn published(signal: bool) -> Published {
 proptest! {
     #![proptest_config(cases(60))]
 
-    /// More than once around everything that wraps.
+    /// More entries than it takes for all counters to wrap around.
     #[test]
     fn as_counting(
         shift in 0u32..9,
@@ -116,7 +117,7 @@ proptest! {
                 for (nth, elem) in elems.iter().enumerate() {
                     content[(model.used as usize + nth) % size] = (elem.id, elem.len);
                 }
-                // What the guest wishes: something about here, or anything.
+                // The guest's suppression: a position near the current one, or any.
                 let wish = if is_near {
                     (model.used as u16).wrapping_add(near as u16 * 16).wrapping_sub(32)
                 } else {
@@ -128,7 +129,7 @@ proptest! {
                     driver.avail_flags()
                 };
                 driver.mem.put_u16(place, wish);
-                // A ring that is drained or not.
+                // The ring is empty or not.
                 ring.set_base(5);
                 if !drained {
                     driver.lie(6);
@@ -154,7 +155,7 @@ proptest! {
     }
 }
 
-/// The decision is made, and made in favour of an interrupt, where the guest's wish is unknown.
+/// Where the guest's suppression cannot be read, it is interrupted.
 #[test]
 fn unknown_wish() {
     for features in [0, EVENT] {
@@ -167,7 +168,7 @@ fn unknown_wish() {
         driver.mem.put_u16(flags, 1);
         driver.mem.put_u16(event, 0x8000);
         let signal = |ring: &mut Ring| publish(ring, &driver.mem, negotiated, &elem, true).signal;
-        // The first one after attaching, by index, always.
+        // With EVENT_IDX, the first decision after attaching is always an interrupt.
         assert_eq!(signal(&mut ring), features == EVENT);
         assert!(!signal(&mut ring));
         driver.mem.poison_reads(flags..flags + 2);
@@ -178,7 +179,8 @@ fn unknown_wish() {
     }
 }
 
-/// What could not be written is not there, and the decision is made all the same.
+/// An entry that could not be written is not there, and the interrupt decision is made
+/// nevertheless.
 #[test]
 fn unwritable() {
     let mut driver = Driver::new(4, 0);
@@ -200,7 +202,7 @@ fn unwritable() {
     assert_eq!((driver.mem.get_u16(idx), ring.next_used()), (3, 3));
 }
 
-/// An interrupt is not compared with one that the index has gone once around since.
+/// The decision does not use a last interrupt since which the index has wrapped around.
 #[test]
 fn a_full_round() {
     let elems = [UsedElem { id: 0, len: 0 }; 64];
@@ -226,7 +228,7 @@ fn a_full_round() {
             )
         };
         assert_eq!(hand_back(1, true), published(true));
-        // The last entry of all that will be written before the index is the same again.
+        // The last entry before the index has the same value again.
         driver.mem.put_u16(driver.used_event(), 7);
         let mut left = since - 1;
         while left > 0 {

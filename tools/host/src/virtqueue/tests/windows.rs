@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Chains of several descriptors that are read ahead: what they are wherever they lie, and how
-//! often memory is read for them.
+//! Chains of several descriptors that are read ahead: their contents for all placements, and the
+//! number of reads.
 
 use std::ops::Range;
 
@@ -30,32 +30,33 @@ use crate::{
     },
 };
 
-/// Where the guest's memory is for its owner; nothing is there.
+/// The owner's address of guest memory; nothing is mapped there.
 const BASE: u64 = 0x1000;
 
 fn built() -> crate::virtqueue::mem::MemTable {
     table(&[(0, u64::from(u32::MAX), BASE)]).build()
 }
 
-/// How chains lie in the table.
+/// The placement of chains in the descriptor table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lie {
-    /// One behind the other, from the beginning.
+    /// Each behind the one before, from the beginning.
     Up,
-    /// One before the other, from the end.
+    /// Each before the one before, from the end.
     Down,
-    /// As `Up`, but of each two the second one is available first.
+    /// As `Up`, but of each two chains the second is available first.
     Pairs,
-    /// As `Up`, but each chain goes down.
+    /// As `Up`, but with descending descriptors in each chain.
     Back,
-    /// The first descriptors of all, then the second ones.
+    /// The first descriptors of all chains, then the second ones.
     Rows,
 }
 
 impl Lie {
     const ALL: [Self; 5] = [Self::Up, Self::Down, Self::Pairs, Self::Back, Self::Rows];
 
-    /// Part `part` of chain `nth` of `count`, each of `len`, in a table of `size`.
+    /// The descriptor of part `part` of chain `nth` of `count`, each of `len`, in a table of
+    /// `size`.
     fn index(self, (nth, count): (u16, u16), (part, len): (u16, u16), size: u16) -> u16 {
         match self {
             Self::Up => nth * len + part,
@@ -67,12 +68,12 @@ impl Lie {
     }
 }
 
-/// The chain along these descriptors, of which each has its number as its address.
+/// A chain of these descriptors; the address of each is its number.
 fn put(driver: &Driver, chain: &[u16]) {
     put_as(WRITE, driver, chain);
 }
 
-/// The same, to be written or read.
+/// The same, writable or readable.
 fn put_as(flags: u16, driver: &Driver, chain: &[u16]) {
     for (at, &index) in chain.iter().enumerate() {
         let next = chain.get(at + 1);
@@ -86,7 +87,7 @@ fn put_as(flags: u16, driver: &Driver, chain: &[u16]) {
     }
 }
 
-/// How often parts of the table were read, and how many descriptors.
+/// The number of reads of the table, and of descriptors read.
 fn reads(driver: &Driver, events: &[Event]) -> (usize, usize) {
     let descs = driver.desc(0)..driver.avail_flags();
     let part = |event: &Event| match event {
@@ -97,8 +98,8 @@ fn reads(driver: &Driver, events: &[Event]) -> (usize, usize) {
     (parts.len(), parts.iter().sum())
 }
 
-/// The descriptors that the next buffer consists of; the straight way, if it is to be and can:
-/// to be written, or read.
+/// The descriptors of the next buffer, writable or readable; on the fast path if wanted and
+/// possible.
 fn next_by(straight: Option<u16>, device: &mut Device, driver: &Driver) -> Option<Vec<u16>> {
     let plain = straight.map(|flags| device.straight(&driver.mem, flags == WRITE, Some(1)));
     let (head, took) = match plain {
@@ -114,17 +115,17 @@ fn next_by(straight: Option<u16>, device: &mut Device, driver: &Driver) -> Optio
     Some(chain)
 }
 
-/// The same, the long way.
+/// The same on the slow path.
 fn next(device: &mut Device, driver: &Driver) -> Option<Vec<u16>> {
     next_by(None, device, driver)
 }
 
-/// Each chain is what it is, wherever chains lie; each descriptor is read once and no other; and
-/// those that lie together are read together.
+/// Each chain has its own contents, for all placements. Each descriptor is read once and no other
+/// is read. Adjacent ones are read together.
 #[test]
 fn wherever_they_lie() {
     const COUNT: u16 = 64;
-    // Also of more than are ever read at once.
+    // Also more of them than are ever read at once.
     for len in [1u16, 2, 3, 5, 16, 17, 64, 65, 100] {
         for lie in Lie::ALL {
             let size = (COUNT * len).next_power_of_two();
@@ -155,8 +156,8 @@ fn wherever_they_lie() {
             assert_eq!(descs, all, "{len} {lie:?}");
             let first = usize::from(len);
             let together = match (lie, len) {
-                // The first by itself, since it is not known yet that it is long; of the others
-                // as many as fit into 64 descriptors, or two by two.
+                // The first alone, since its length is not known yet. Of the others as many as fit
+                // into 64 descriptors, or pairs.
                 (Lie::Up | Lie::Down, 1) => 1,
                 (Lie::Up | Lie::Down, 2..=16) => {
                     first + usize::from((COUNT - 1).div_ceil(64 / len))
@@ -171,7 +172,7 @@ fn wherever_they_lie() {
     }
 }
 
-/// What reading ahead is for: 64 buffers of a header and a packet each.
+/// The purpose of reading ahead: 64 buffers of a header and a packet each.
 #[test]
 fn few_accesses() {
     let mut driver = Driver::new(256, 0);
@@ -189,16 +190,17 @@ fn few_accesses() {
         let of = |e: &&Event| matches!(e, Event::Read(range) if part.contains(&range.start));
         events.iter().filter(of).count()
     };
-    // Looked at for the first, and behind the last.
+    // The index is read for the first, and behind the last.
     assert_eq!(count(driver.avail_idx()..driver.avail_entry(0)), 2);
     assert_eq!(count(driver.avail_entry(0)..driver.used_event()), 1);
-    // Both of the first one, and twice 64 at most.
+    // Both descriptors of the first, and at most two times 64.
     assert!(reads(&driver, &events).0 <= 4, "{events:x?}");
     let others = events.iter().filter(|e| !matches!(e, Event::Read(_)));
     assert_eq!(others.count(), 1);
 }
 
-/// Whatever is expected of a chain at the end of the table, there is no table behind it.
+/// Whatever the expected length of a chain at the end of the table, nothing behind the table is
+/// read.
 #[test]
 fn the_end_of_the_table() {
     for size in [1u16, 2, 4, 32, 64] {
@@ -218,7 +220,7 @@ fn the_end_of_the_table() {
                 assert_eq!(took, Some(vec![last]));
                 let inside = |event: &Event| stays_inside(&driver, &[], event);
                 assert!(events.iter().all(inside), "{size} {long} {events:x?}");
-                // As long a one again, so that the next is expected to be.
+                // Another chain of the same length, so that the next one is expected to have it.
                 let again: Vec<u16> = (0..long.min(last)).collect();
                 if let Some(&head) = again.first() {
                     put(&driver, &again);
@@ -230,7 +232,7 @@ fn the_end_of_the_table() {
     }
 }
 
-/// What nobody needs may be unreadable.
+/// Descriptors that are not needed may be unreadable.
 #[test]
 fn unreadable_between() {
     let mut driver = Driver::new(16, 0);
@@ -252,8 +254,9 @@ fn unreadable_between() {
     assert_eq!(next(&mut device, &driver), None);
 }
 
-/// What a guest does next: how long a chain it makes, whether of neighbours, how many buffers are
-/// taken then, whether the straight way where that is possible, and whether the last is put back.
+/// The next step of a guest: the length of its chain, whether it is contiguous, the number of
+/// buffers taken then, whether on the fast path where possible, and whether the last one is put
+/// back.
 type Turn = (u16, bool, u16, u16, bool, bool);
 
 fn turn() -> impl Strategy<Value = Turn> {
@@ -269,7 +272,7 @@ fn turn() -> impl Strategy<Value = Turn> {
     )
 }
 
-/// Free descriptors for a chain of `len`, neighbours if wanted and there are some.
+/// Free descriptors for a chain of `len`, contiguous if wanted and available.
 fn allocate(free: &[u16], len: u16, neighbours: bool, from: u16) -> Vec<u16> {
     let len = usize::from(len).min(free.len());
     let next_to = |run: &&[u16]| run.windows(2).all(|two| two[1] == two[0] + 1);
@@ -293,8 +296,8 @@ fn allocate(free: &[u16], len: u16, neighbours: bool, from: u16) -> Vec<u16> {
 proptest! {
     #![proptest_config(cases(1500))]
 
-    /// A driver that writes nonsense to each descriptor that is not available, all the time; so
-    /// whatever is used of what was read before its time, or kept too long, is wrong.
+    /// A driver that continuously overwrites each descriptor that is not available. So contents
+    /// that were read too early or kept too long are wrong.
     #[test]
     fn as_it_is_when_available(
         shift in 0u32..8,
@@ -333,7 +336,7 @@ proptest! {
                 prop_assert_eq!(took.as_ref(), Some(&chain));
                 let inside = |event: &Event| stays_inside(&driver, &[], event);
                 prop_assert!(events.iter().all(inside), "{:x?}", events);
-                // Never worse than reading one by one.
+                // Never more reads than one for each descriptor.
                 prop_assert!(reads(&driver, &events).0 <= chain.len());
                 device.publish(&driver.mem);
                 free.append(&mut chain);
@@ -341,7 +344,7 @@ proptest! {
             if back && !waiting.is_empty() {
                 let took = device.take(&driver.mem, End::Drop);
                 prop_assert!(took.is_ok_and(|took| took.is_some()));
-                // What was put back may be another.
+                // A buffer that was put back may change.
                 let chain = waiting.front_mut().unwrap();
                 let head = chain[0];
                 free.extend_from_slice(&chain[1..]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Buffers to receive into. They are looked at when there is a packet, which is not lost by them.
+//! Receive buffers. They are checked when there is a packet, which they do not cause to be lost.
 
 use super::{anywhere, come_back, counted, empty, kinds, told, Build, ANYWHERE, C, DATA, FEATURES};
 use crate::{
@@ -35,7 +35,7 @@ const OWN: [(&str, Build); 5] = [
 
 const ALL: usize = OWN.len() + ANYWHERE.len();
 
-/// Makes one of that kind available, to be published.
+/// Adds a buffer of this kind, to be published.
 fn bad(net: &mut Net<'_>, kind: usize) -> u16 {
     match OWN.get(kind) {
         Some((_, build)) => build(net),
@@ -43,12 +43,12 @@ fn bad(net: &mut Net<'_>, kind: usize) -> u16 {
     }
 }
 
-/// Where the good ones are.
+/// The addresses of the valid buffers.
 fn at(nth: u64) -> u64 {
     BUFFERS + nth * 2048
 }
 
-/// Makes one of `len` bytes available.
+/// Adds a valid buffer of `len` bytes.
 fn good(net: &mut Net<'_>, nth: u64, len: u32) -> u16 {
     net.ring(RX).mem.write(at(nth), &vec![0xa5; len as usize]);
     net.ring(RX).add(&[(at(nth), len, DESC_WRITE)])
@@ -89,7 +89,8 @@ pub(super) fn run(suite: &mut Suite, path: &str) {
     }
 }
 
-/// One before one that is good, and one by itself, for which the packet waits for the next.
+/// An invalid buffer before a valid one, and one alone, after which the packet waits for the next
+/// buffer.
 fn one(path: &str, features: u64, kind: usize) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(features));
@@ -120,8 +121,8 @@ fn one(path: &str, features: u64, kind: usize) -> Outcome {
     Ok(())
 }
 
-/// That a frame has been received into good ones of `each` bytes from `first` on, of which `heads`
-/// are the heads.
+/// Checks that a frame has been received into valid buffers of `each` bytes from `first` on, whose
+/// heads are `heads`.
 fn whole(net: &mut Net<'_>, nth: u32, len: usize, first: u64, heads: &[u16], each: u32) -> Outcome {
     let want = 12 + len as u32;
     let count = want.div_ceil(each);
@@ -140,7 +141,8 @@ fn whole(net: &mut Net<'_>, nth: u32, len: usize, first: u64, heads: &[u16], eac
     Ok(())
 }
 
-/// One in the midst of what a packet would take: those that were taken for it come back as well.
+/// An invalid buffer among those for one packet: the buffers taken for the packet are returned as
+/// well.
 fn merged(path: &str, features: u64, kind: usize) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(features | F_MRG_RXBUF));
@@ -158,7 +160,7 @@ fn merged(path: &str, features: u64, kind: usize) -> Outcome {
         let unused = mem.read(at(nth), 200).iter().all(|&b| b == 0xa5);
         ensure!(unused, "buffer {nth} is said to be empty and is not");
     }
-    // The two that are left hold another.
+    // The two remaining buffers hold another packet.
     send(&net, 2, 300)?;
     whole(&mut net, 2, 300, 10, &behind[8..], 200)?;
     ensure_eq!(net.counter("rx-packets")?, 2, "packets received");
@@ -166,7 +168,7 @@ fn merged(path: &str, features: u64, kind: usize) -> Outcome {
     Ok(())
 }
 
-/// Good ones that have too many pieces for one packet: it is lost, and the next has room in them.
+/// Valid buffers with too many segments for one packet: it is lost, and the next one fits in them.
 fn scattered(path: &str) -> Outcome {
     const PIECES: u64 = 300;
     let mem = Memory::new();
@@ -221,13 +223,13 @@ fn between(path: &str, features: u64) -> Outcome {
     sleeps("all have come back")
 }
 
-/// As many as there are descriptors, and a frame that waits for one that is good.
+/// As many as there are descriptors, and a frame that waits for a valid buffer.
 fn whole_ring(path: &str, features: u64) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(features));
     let old = net.ring(RX).avail_idx();
     let mut heads = Vec::new();
-    // Some of them have two.
+    // Some of them have two descriptors.
     while net.ring(RX).free() > 1 {
         heads.push(bad(&mut net, heads.len() % ALL));
     }
@@ -247,7 +249,7 @@ fn whole_ring(path: &str, features: u64) -> Outcome {
     net.check_rx(4, 300)
 }
 
-/// As soon as they have come back they are made available again: frames are sent all the same.
+/// Each is made available again when it has been returned; frames are still sent.
 fn without_end(path: &str, features: u64) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(features));

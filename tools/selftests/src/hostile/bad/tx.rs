@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Buffers to send.
+//! Transmit buffers.
 
 use super::{anywhere, come_back, counted, empty, kinds, told, Build, ANYWHERE, C, DATA, FEATURES};
 use crate::{
@@ -36,7 +36,7 @@ const OWN: [(&str, Build); 5] = [
 
 const ALL: usize = OWN.len() + ANYWHERE.len();
 
-/// Makes one of that kind available, to be published.
+/// Adds a buffer of this kind, to be published.
 fn bad(net: &mut Net<'_>, kind: usize) -> u16 {
     match OWN.get(kind) {
         Some((_, build)) => build(net),
@@ -44,7 +44,7 @@ fn bad(net: &mut Net<'_>, kind: usize) -> u16 {
     }
 }
 
-/// The same with a frame in it, at a place of its own.
+/// Adds a buffer with a frame, at an address of its own.
 fn good(net: &mut Net<'_>, nth: u32) -> u16 {
     let hdr = net.options.hdr();
     let at = BUFFERS + u64::from(nth) * 1024;
@@ -80,7 +80,7 @@ pub(super) fn run(suite: &mut Suite, path: &str) {
     }
 }
 
-/// That these frames arrive, in order, and nothing else.
+/// Checks that these frames arrive, in order, and no others.
 fn arrive(net: &Net<'_>, frames: impl IntoIterator<Item = u32>) -> Outcome {
     for nth in frames {
         let got = net.wire.recv(4000);
@@ -91,7 +91,7 @@ fn arrive(net: &Net<'_>, frames: impl IntoIterator<Item = u32>) -> Outcome {
     Ok(())
 }
 
-/// One between two that are good, and one by itself.
+/// An invalid buffer between two valid ones, and one alone.
 fn one(path: &str, features: u64, kind: usize) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(features));
@@ -115,7 +115,7 @@ fn one(path: &str, features: u64, kind: usize) -> Outcome {
     Ok(())
 }
 
-/// The socket wants no header: there is nothing behind the guest's.
+/// The socket expects no header: there is nothing behind the guest's header.
 fn only_header(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1 | F_NET_HDR));
@@ -133,7 +133,7 @@ fn only_header(path: &str) -> Outcome {
     counted(&net, TX, 1)
 }
 
-/// One of each kind, and good ones behind each: more of them the further it goes.
+/// One of each kind, each followed by valid buffers: one more after each kind.
 fn burst(path: &str, features: u64) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(features));
@@ -161,7 +161,7 @@ fn whole_ring(path: &str, features: u64) -> Outcome {
     let mut net = Net::start(path, &mem, Options::new(features));
     let old = net.ring(TX).avail_idx();
     let mut heads = Vec::new();
-    // Some of them have two.
+    // Some of them have two descriptors.
     while net.ring(TX).free() > 1 {
         heads.push(bad(&mut net, heads.len() % ALL));
     }
@@ -175,7 +175,7 @@ fn whole_ring(path: &str, features: u64) -> Outcome {
     net.check_rx(3, 300)
 }
 
-/// As soon as they have come back they are made available again: frames arrive all the same.
+/// Each is made available again when it has been returned; frames still arrive.
 fn without_end(path: &str, features: u64) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(features));
