@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# A kernel that is built here, from Debian's source and the fragments in
-# scripts/kernel, for what no distribution ships. KASAN and Rust together need clang.
+# Kernels that are built here, from Debian's source and the fragments in scripts/kernel,
+# with configurations that no distribution ships. KASAN with Rust needs clang.
 # shellcheck disable=SC2154 # from common.sh
 
-# build_kernel: KERNEL, with its modules, into the tree.
+# build_kernel: builds KERNEL with its modules and installs it into the tree.
 build_kernel() {
 	local sum
 	sum=$(kernel_fragments | cat - "$repo/scripts/lib/debug.sh" "$tree$(kernel_source)/Makefile" | sum_of)
@@ -20,8 +20,8 @@ kernel_fragments() {
 	cat "$repo/scripts/kernel/machine.config" "$repo/scripts/kernel/${KERNEL##*-}.config"
 }
 
-# What a fragment asks for and does not get is an error, for a check that is left
-# out without a word is missed by nobody.
+# An option of a fragment that Kconfig does not accept is an error. Otherwise nobody would
+# notice that a check is disabled.
 configure_kernel() {
 	local build line name lost=0
 	build=$tree$(kernel_build)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# The kernel: the packages of Debian's own, and a build tree that matches them.
+# The kernel: Debian's own packages, and a build tree that matches them.
 # shellcheck disable=SC2154 # from common.sh
 
-# pick_kernel: KERNEL, or the newest of its series and flavour when it is gone.
+# pick_kernel: sets KERNEL to the newest of its series and flavour when it is not
+# available.
 pick_kernel() {
 	local series flavour best
 	in_tree apt-cache show "linux-headers-$KERNEL" >/dev/null 2>&1 && return
@@ -19,13 +20,13 @@ pick_kernel() {
 	KERNEL=$best
 }
 
-# have_kernel: whether nothing has to be fetched for it.
+# have_kernel: whether nothing has to be fetched for KERNEL.
 have_kernel() {
 	have_source || return
 	built_here || stamp_is "kernel-$KERNEL" "$(kernel_sum)"
 }
 
-# fetch_kernel: image, modules and configuration into the tree.
+# fetch_kernel: installs image, modules and configuration into the tree.
 fetch_kernel() {
 	if stamp_is "kernel-$KERNEL" "$(kernel_sum)"; then
 		return
@@ -41,8 +42,8 @@ kernel_sum() {
 	sum_of <"$repo/scripts/lib/kernel.sh"
 }
 
-# have_source: whether it is that of KERNEL, or any of the series for a kernel that
-# is built here.
+# have_source: whether the source is that of KERNEL, or any of the series for a kernel
+# that is built here.
 have_source() {
 	local source
 	source=$tree$(kernel_source)
@@ -50,12 +51,12 @@ have_source() {
 	built_here || grep -qx "SUBLEVEL = $(upstream | cut -d. -f3)" "$source/Makefile"
 }
 
-# upstream: the version of KERNEL without Debian's part.
+# upstream: prints the version of KERNEL without Debian's part.
 upstream() {
 	printf '%s\n' "${KERNEL%%[+-]*}"
 }
 
-# fetch_source: the source that the packages were made from.
+# fetch_source: fetches the source from which the packages were built.
 fetch_source() {
 	have_source && return
 	local package version
@@ -66,7 +67,7 @@ fetch_source() {
 	step "unpack the kernel's source" unpack_source
 }
 
-# download DIRECTORY PACKAGE...: into that directory of /srv/debs.
+# download DIRECTORY PACKAGE...: downloads packages into this directory of /srv/debs.
 download() {
 	local dir=/srv/debs/$1
 	shift
@@ -105,9 +106,9 @@ unpack_source() {
 	rm -rf "$tree/srv/debs/source"
 }
 
-# prepare_kernel: the Rust metadata that no package ships, from the same source,
-# configuration and compilers. It must be the same to the symbol, or nothing
-# built with it would load.
+# prepare_kernel: builds the Rust metadata that no package contains, from the same source,
+# configuration and compilers. Every symbol hash must be the same. Otherwise no module
+# that was built with it could be loaded.
 prepare_kernel() {
 	local sum
 	sum=$(kernel_sum)
@@ -133,8 +134,8 @@ build_metadata() {
 	cp "$tree$headers-$KERNEL/Module.symvers" "$build/Module.symvers"
 }
 
-# Every Rust symbol that the shipped kernel exports must be exported by what was
-# built: their hashes name compiler, flags and source.
+# Every Rust symbol that the shipped kernel exports must be exported by the kernel that
+# was built: the symbol hashes depend on compiler, flags and source.
 compare_metadata() {
 	local shipped built missing
 	shipped=$(mktemp) built=$(mktemp)
