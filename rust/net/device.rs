@@ -49,7 +49,7 @@ impl MiscDevice for NetDevice {
     type Ptr = KBox<Self>;
 
     fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
-        let sides = [Side::Rx(Rx::new()), Side::Tx(Tx::new()?)];
+        let sides = [Side::Rx(Rx::new()), Side::Tx(Tx::new())];
         Ok(KBox::new(Self(Device::new(sides)?), GFP_KERNEL)?)
     }
 

@@ -9,6 +9,7 @@ use kernel::{
 
 use crate::{
     kapi::{
+        iov::IOV_MAX,
         socket::Socket,
         wait::Interest, //
     },
@@ -43,20 +44,24 @@ impl Endpoint for Side {
         }
     }
 
+    fn buffers_max(&self) -> usize {
+        match self {
+            Self::Rx(_) => IOV_MAX,
+            Self::Tx(_) => 1,
+        }
+    }
+
     fn attach(&mut self, backend: &Arc<Socket>) -> Result {
         match self {
             Self::Rx(rx) => rx.attach(backend),
-            Self::Tx(tx) => {
-                tx.attach();
-                Ok(())
-            }
+            Self::Tx(tx) => tx.attach(),
         }
     }
 
     fn detach(&mut self) {
         match self {
             Self::Rx(rx) => rx.detach(),
-            Self::Tx(tx) => tx.give_back(),
+            Self::Tx(tx) => tx.detach(),
         }
     }
 

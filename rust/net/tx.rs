@@ -45,8 +45,9 @@ const LARGE: usize = 16 << 10;
 
 /// The transmit endpoint of a device.
 pub(crate) struct Tx {
-    /// The packets that were copied and not sent yet. Empty between two runs.
-    batch: TxBatch,
+    /// The packets that were copied and not sent yet, while a socket is attached. Empty between two
+    /// runs.
+    batch: Option<TxBatch>,
     sender: Sender,
 }
 
@@ -61,44 +62,51 @@ struct Sender {
 
 impl Tx {
     /// Creates an endpoint that is not attached.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(super) fn new() -> Result<Self> {
-        Ok(Self {
-            batch: TxBatch::new()?,
-            sender: Sender {
-                large: LargePages::new(),
-                pages_taken: true,
-                retries: 0,
-            },
-        })
+    pub(super) const fn new() -> Self {
+        Self {
+            batch: None,
+            sender: Sender::new(),
+        }
     }
 
     /// Prepares for another socket: discards what was learned about the previous one.
-    pub(super) fn attach(&mut self) {
-        self.sender.retries = 0;
-        self.sender.pages_taken = true;
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`. On failure nothing changes.
+    pub(super) fn attach(&mut self) -> Result {
+        self.batch = Some(TxBatch::new()?);
+        self.sender = Sender::new();
+        Ok(())
+    }
+
+    /// Frees everything that an attached socket needs.
+    pub(super) fn detach(&mut self) {
+        *self = Self::new();
     }
 
     /// Returns whether it holds pages for future packets.
     pub(super) fn holds_memory(&self) -> bool {
-        self.batch.holds_pages() || self.sender.large.holds_pages()
+        self.batch.as_ref().is_some_and(TxBatch::holds_pages) || self.sender.large.holds_pages()
     }
 
     /// Frees these pages.
     pub(super) fn give_back(&mut self) {
-        self.batch.give_back();
+        if let Some(batch) = &mut self.batch {
+            batch.give_back();
+        }
         self.sender.large.give_back();
     }
 
     pub(super) fn serve(&mut self, sock: &Socket, session: &mut Session<'_>) -> Next {
+        let Some(batch) = self.batch.as_mut() else {
+            return Next::Backend;
+        };
         let run = Run {
             mm: session.mm(),
             negotiated: session.negotiated(),
         };
-        match self.batch.open(sock, run.negotiated.sock_hlen()) {
+        match batch.open(sock, run.negotiated.sock_hlen()) {
             Some(batch) => self.sender.in_batches(batch, &run, session),
             None => self.sender.one_by_one(sock, &run, session),
         }
@@ -106,6 +114,15 @@ impl Tx {
 }
 
 impl Sender {
+    /// Creates a sender for a socket of which nothing is known yet.
+    const fn new() -> Self {
+        Self {
+            large: LargePages::new(),
+            pages_taken: true,
+            retries: 0,
+        }
+    }
+
     /// Sends packets in batches until the queue has to wait or the budget is used up. Packets that
     /// cannot be in a batch are sent singly.
     fn in_batches(

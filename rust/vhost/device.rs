@@ -44,7 +44,6 @@ use crate::{
             Queue, //
         },
         queues::Queues,
-        session::Buffers,
         uapi::{
             BACKEND_OFFERED,
             QUEUES, //
@@ -189,7 +188,8 @@ impl<E: Endpoint> Device<E> {
     pub(super) fn set_owner(&self) -> Result {
         let mut state = self.state.lock();
         state.check_unowned()?;
-        let buffers = [Buffers::new()?, Buffers::new()?];
+        let [rx, tx] = &self.queues.0;
+        let buffers = [rx.buffers()?, tx.buffers()?];
         let owner = Owner::current().map_err(|_| ENOMEM)?;
         let thread = Thread::spawn(state.kind, &owner, &self.domain).map_err(|_| ENOMEM)?;
         for (queue, buffers) in self.queues.0.iter().zip(buffers) {

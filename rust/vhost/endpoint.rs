@@ -32,6 +32,9 @@ pub(crate) trait Endpoint: Send + Unpin + Sized + 'static {
     /// Returns the event of the backend's file to wait for.
     fn interest(&self) -> Interest;
 
+    /// Returns the largest number of buffers that it takes for one packet.
+    fn buffers_max(&self) -> usize;
+
     /// Prepares for a new backend. On failure nothing changes.
     ///
     /// # Errors

@@ -48,6 +48,7 @@ use crate::{
             Backend,
             Endpoint, //
         },
+        session::Buffers,
         state::{
             Outcome,
             State, //
@@ -134,6 +135,16 @@ impl<E: Endpoint> Queue<E> {
     /// Returns the statistics of the queue.
     pub(crate) fn stats(&self) -> &QueueStats {
         &self.stats
+    }
+
+    /// Allocates the memory for serving the queue that does not depend on the backend.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn buffers(&self) -> Result<Buffers> {
+        let most = self.state.lock().endpoint.buffers_max();
+        Buffers::new(most)
     }
 
     /// Attaches the backend that `open` returns, or detaches the current one if it returns `None`.

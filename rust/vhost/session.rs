@@ -37,9 +37,6 @@ use crate::{
 /// The number of used entries that are published together.
 pub(crate) const BATCH: usize = 64;
 
-/// The largest number of pending used entries: those of a batch and those of the largest packet.
-const HEADS_MAX: usize = IOV_MAX + BATCH + 1;
-
 /// What a queue waits for after its endpoint has returned.
 pub(crate) enum Next {
     /// The guest: there is no suitable buffer in the ring.
@@ -71,15 +68,16 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Allocates the memory.
+    /// Allocates the memory for packets of at most `heads` buffers and the batch before them.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new(heads: usize) -> Result<Self> {
+        let used = heads.saturating_add(BATCH).saturating_add(1);
         Ok(Self {
             segs: KVec::with_capacity(IOV_MAX, GFP_KERNEL)?,
-            used: KVec::with_capacity(HEADS_MAX, GFP_KERNEL)?,
+            used: KVec::with_capacity(used, GFP_KERNEL)?,
         })
     }
 }
