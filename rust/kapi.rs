@@ -22,6 +22,7 @@ mod page;
 mod pages;
 pub(crate) mod param;
 pub(crate) mod retire;
+pub(crate) mod shrinker;
 pub(crate) mod socket;
 pub(crate) mod thread;
 pub(crate) mod tun;

@@ -94,6 +94,11 @@ impl TxBatch {
         !self.pages.is_empty()
     }
 
+    /// Returns the number of small pages that freeing these pages now would make available.
+    pub(crate) fn spare(&self) -> usize {
+        self.pages.spare()
+    }
+
     /// Frees these pages.
     pub(crate) fn give_back(&mut self) {
         self.pages.give_back();

@@ -158,6 +158,11 @@ impl LargePages {
         !self.pages.is_empty()
     }
 
+    /// Returns the number of small pages that dropping all pages now would make available.
+    pub(crate) fn spare(&self) -> usize {
+        self.pages.iter().map(Page::spare).sum()
+    }
+
     /// Drops all pages. Those that are in use are freed by their users.
     pub(crate) fn give_back(&mut self) {
         self.pages = KVec::new();

@@ -101,10 +101,25 @@ impl Page {
         })
     }
 
+    /// Returns whether none of its pieces is in use.
+    #[inline]
+    fn is_unused(&self) -> bool {
+        // SAFETY: This is a page of ours by the invariant.
+        unsafe { ffi::vnr_page_ref_count(self.start.as_ptr().cast()) == self.refs as i32 }
+    }
+
+    /// Returns the number of small pages that dropping this page now would make available.
+    pub(super) fn spare(&self) -> usize {
+        if self.is_unused() {
+            self.len / ffi::VNR_PAGE_SIZE as usize
+        } else {
+            0
+        }
+    }
+
     /// Starts the page anew if none of its pieces is in use, and returns whether it has.
     pub(super) fn restart(&mut self) -> bool {
-        // SAFETY: This is a page of ours by the invariant.
-        if unsafe { ffi::vnr_page_ref_count(self.start.as_ptr().cast()) } != self.refs as i32 {
+        if !self.is_unused() {
             return false;
         }
         // Full barrier: the writes that follow come after the accesses of the one who has dropped

@@ -72,6 +72,17 @@ impl Endpoint for Side {
         }
     }
 
+    fn keeps_memory(&self) -> bool {
+        matches!(self, Self::Tx(_))
+    }
+
+    fn spare(&self) -> usize {
+        match self {
+            Self::Rx(_) => 0,
+            Self::Tx(tx) => tx.spare(),
+        }
+    }
+
     fn give_back(&mut self) {
         match self {
             Self::Rx(_) => {}

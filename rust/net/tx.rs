@@ -90,6 +90,12 @@ impl Tx {
         self.batch.as_ref().is_some_and(TxBatch::holds_pages) || self.sender.large.holds_pages()
     }
 
+    /// Returns the number of small pages that freeing these pages now would make available.
+    pub(super) fn spare(&self) -> usize {
+        let batch = self.batch.as_ref().map_or(0, TxBatch::spare);
+        batch.saturating_add(self.sender.large.spare())
+    }
+
     /// Frees these pages.
     pub(super) fn give_back(&mut self) {
         if let Some(batch) = &mut self.batch {

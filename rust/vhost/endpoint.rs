@@ -45,10 +45,16 @@ pub(crate) trait Endpoint: Send + Unpin + Sized + 'static {
     /// Releases everything that belongs to the backend.
     fn detach(&mut self);
 
-    /// Returns whether it holds memory that it does not need while the queue is idle.
+    /// Returns whether it ever holds memory that it does not need while the queue is idle.
+    fn keeps_memory(&self) -> bool;
+
+    /// Returns whether it holds such memory now.
     fn holds_memory(&self) -> bool;
 
-    /// Frees the memory that it does not need while the queue is idle.
+    /// Returns the number of small pages that freeing this memory now would make available.
+    fn spare(&self) -> usize;
+
+    /// Frees this memory.
     fn give_back(&mut self);
 
     /// Transfers data until one side has no more or the session's budget is used up, and returns

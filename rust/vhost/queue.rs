@@ -29,6 +29,10 @@ use crate::{
             Retired,
             Slot, //
         },
+        shrinker::{
+            Shrink,
+            Shrinker, //
+        },
         uaccess::UserMem,
         wait::{
             FilePoll,
@@ -96,6 +100,25 @@ impl<E: Endpoint> Run for Queue<E> {
 
 impl<E: Endpoint> Served for Queue<E> {
     type Idle = Idle<E>;
+}
+
+impl<E: Endpoint> Shrink for Queue<E> {
+    /// A queue that is being served uses its memory, and has none to free.
+    fn count(&self) -> usize {
+        match self.state.try_lock() {
+            Some(state) => state.endpoint.spare(),
+            None => 0,
+        }
+    }
+
+    fn scan(&self) -> usize {
+        let Some(mut state) = self.state.try_lock() else {
+            return 0;
+        };
+        let spare = state.endpoint.spare();
+        state.endpoint.give_back();
+        spare
+    }
 }
 
 /// The work item that checks whether a queue is idle. It does not serve the queue.
@@ -183,6 +206,8 @@ impl<E: Endpoint> Queue<E> {
         let mut file = FilePoll::new(file, interest, worker.clone(), work.clone())?;
         let delay = Delay::new(worker.clone(), work.clone())?;
         let idle = Delay::new(worker.clone(), Idle::new(work)?)?;
+        let keeps = state.endpoint.keeps_memory();
+        let shrinker = keeps.then(|| Shrinker::new(work.clone())).transpose()?;
         state
             .ring
             .attach(&UserMem::new(mm))
@@ -194,6 +219,7 @@ impl<E: Endpoint> Queue<E> {
         let retired = work.backend.swap(Some(boxed));
         file.queue();
         state.wakers = Some(Wakers::new(file, delay, idle));
+        state.shrinker = shrinker;
         Ok(Attachment::Changed(retired))
     }
 
@@ -206,6 +232,7 @@ impl<E: Endpoint> Queue<E> {
         if state.wakers.take().is_none() {
             return Attachment::None;
         }
+        state.shrinker = None;
         state.endpoint.detach();
         Attachment::Changed(self.backend.swap(None))
     }

@@ -11,10 +11,12 @@ use crate::{
     kapi::{
         eventfd::EventFd,
         mm::InMm,
+        shrinker::Shrinker,
         uaccess::{
             access_ok,
             UserMem, //
         },
+        work::Work,
     },
     stats::QueueStats,
     vhost::{
@@ -66,6 +68,8 @@ pub(super) struct State<E, Q: Served> {
     pub(super) err: Option<EventFd>,
     /// The event sources other than kicks. Set while a backend is attached, and only then.
     pub(super) wakers: Option<Wakers<Q>>,
+    /// Who asks for memory that the endpoint keeps, while a backend is attached.
+    pub(super) shrinker: Option<Shrinker<Work<Q>>>,
     pub(super) endpoint: E,
 }
 
@@ -81,6 +85,7 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
             call: None,
             err: None,
             wakers: None,
+            shrinker: None,
             endpoint,
         }
     }

@@ -15,6 +15,7 @@ use kernel::{
 use crate::{
     kapi::{
         delay::Delay,
+        shrinker::Shrink,
         wait::{
             FilePoll,
             Ready, //
@@ -34,7 +35,7 @@ const IDLE: Delta = Delta::from_secs(2);
 pub(super) type Poll<T> = Pin<KBox<FilePoll<T>>>;
 
 /// The work item of a queue.
-pub(super) trait Served: Run {
+pub(super) trait Served: Run + Shrink {
     /// The work item that checks whether the queue is idle.
     type Idle: Run;
 }

@@ -41,6 +41,11 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
         "what it keeps is accounted to nobody",
         || crate::spare::given_back(path),
     );
+    suite.case_c_fails(
+        "a device gives its memory back when it is asked for",
+        "what it keeps is accounted to nobody",
+        || crate::spare::asked_for(path),
+    );
     crate::retries::run(suite, path);
     suite.case("no worker is left", no_worker_left);
 }

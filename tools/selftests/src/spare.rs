@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that is kept for packets and that an idle device gives back.
+//! Memory that is kept for packets: an idle device gives it back, and any device when the kernel is
+//! short of memory.
 
 use crate::{
     child::Child,
@@ -12,7 +13,10 @@ use crate::{
     tap::Outcome,
     vhost::*,
 };
-use std::time::{Duration, Instant};
+use std::{
+    fs, result,
+    time::{Duration, Instant},
+};
 
 /// Frames that nobody reads at first, so that their memory is in use. So few that no page is
 /// replaced, since a replacement is not charged.
@@ -24,10 +28,20 @@ const LITTLE: i64 = 64 << 10;
 
 /// A device that was busy and is idle has no more memory than before.
 pub fn given_back(path: &str) -> Outcome {
+    in_group(|group| idle(path, group))
+}
+
+/// A device that is not idle gives back what it does not use when the kernel asks for it.
+pub fn asked_for(path: &str) -> Outcome {
+    in_group(|group| asked(path, group))
+}
+
+/// Runs `body` in a child that has a control group for itself.
+fn in_group(body: impl FnOnce(&Group) -> Outcome) -> Outcome {
     let group = Group::new("max").map_err(|e| format!("no control group: {e}"))?;
     let status = Child::new(|| {
         group.join().expect("joining the control group");
-        match idle(path, &group) {
+        match body(&group) {
             Ok(()) => 0,
             Err(what) => {
                 eprintln!("# {what}");
@@ -41,7 +55,7 @@ pub fn given_back(path: &str) -> Outcome {
 }
 
 fn idle(path: &str, group: &Group) -> Outcome {
-    let kernel = || group.kernel().map_err(|e| e.to_string());
+    let kernel = || kernel(group);
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
     net.check_tx(1)?;
@@ -49,23 +63,12 @@ fn idle(path: &str, group: &Group) -> Outcome {
     // The memory of the first frame is given back as well.
     std::thread::sleep(Duration::from_secs(5));
     let before = kernel()?;
-    let sent = frame(3, 1500);
-    for nth in 0..FRAMES {
-        net.tx(BUFFERS, &sent);
-        ensure!(net.ring(TX).wait_used().is_some(), "no used entry, {nth}");
-    }
-    for nth in 0..FRAMES {
-        ensure!(net.wire.recv(5_000).as_ref() == Some(&sent), "frame {nth}");
-    }
-    // The group's figures can be some seconds old, and a device that sends is not idle.
-    let (since, mut busy) = (Instant::now(), 0);
-    while since.elapsed() < Duration::from_secs(6) && busy < before + KEPT {
-        net.tx(BUFFERS, &sent);
-        ensure!(net.ring(TX).wait_used().is_some(), "no used entry");
-        ensure!(net.wire.recv(5_000).as_ref() == Some(&sent), "a frame");
-        std::thread::sleep(Duration::from_millis(100));
-        busy = kernel()?.max(busy);
-    }
+    fill(&mut net)?;
+    let busy = stay_busy(&mut net, Duration::from_secs(6), || {
+        let kept = kernel()?;
+        Ok((kept >= before + KEPT).then_some(kept))
+    })?;
+    let busy = busy.unwrap_or(0);
     let (since, mut after) = (Instant::now(), busy);
     while after > before + LITTLE && since.elapsed() < Duration::from_secs(30) {
         std::thread::sleep(Duration::from_millis(200));
@@ -83,6 +86,85 @@ fn idle(path: &str, group: &Group) -> Outcome {
         after <= before + LITTLE,
         "{before} bytes before, and {after} when idle"
     );
+    net.check_tx(4)?;
+    net.check_rx(5, 100)
+}
+
+/// What the kernel uses for the group, in bytes. That is some seconds old at times.
+fn kernel(group: &Group) -> result::Result<u64, String> {
+    group.kernel().map_err(|e| e.to_string())
+}
+
+fn a_frame() -> Vec<u8> {
+    frame(3, 1500)
+}
+
+/// Has the device use many pages at the same time, and then none.
+fn fill(net: &mut Net<'_>) -> Outcome {
+    let sent = a_frame();
+    for nth in 0..FRAMES {
+        net.tx(BUFFERS, &sent);
+        ensure!(net.ring(TX).wait_used().is_some(), "no used entry, {nth}");
+    }
+    for nth in 0..FRAMES {
+        ensure!(net.wire.recv(5_000).as_ref() == Some(&sent), "frame {nth}");
+    }
+    Ok(())
+}
+
+/// Sends a frame now and then, so that the device is not idle, until `done` has an answer or the
+/// time has passed.
+fn stay_busy<T>(
+    net: &mut Net<'_>,
+    time: Duration,
+    mut done: impl FnMut() -> result::Result<Option<T>, String>,
+) -> result::Result<Option<T>, String> {
+    let (sent, since) = (a_frame(), Instant::now());
+    while since.elapsed() < time {
+        net.tx(BUFFERS, &sent);
+        ensure!(net.ring(TX).wait_used().is_some(), "no used entry");
+        ensure!(net.wire.recv(5_000).as_ref() == Some(&sent), "a frame");
+        std::thread::sleep(Duration::from_millis(100));
+        let answer = done()?;
+        if answer.is_some() {
+            return Ok(answer);
+        }
+    }
+    Ok(None)
+}
+
+/// Has everybody asked for memory that could be done without.
+fn ask_all() -> Outcome {
+    fs::write("/proc/sys/vm/drop_caches", "2").map_err(|e| format!("drop_caches: {e}"))
+}
+
+fn asked(path: &str, group: &Group) -> Outcome {
+    const TIME: Duration = Duration::from_secs(8);
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    net.check_tx(1)?;
+    ask_all()?;
+    std::thread::sleep(Duration::from_secs(5));
+    let before = kernel(group)?;
+    fill(&mut net)?;
+    // Nothing is given back without being asked for, as long as there is a frame now and then.
+    let mut busy = 0;
+    stay_busy(&mut net, TIME, || {
+        busy = kernel(group)?;
+        Ok(None::<()>)
+    })?;
+    ask_all()?;
+    let after = stay_busy(&mut net, TIME, || {
+        let kept = kernel(group)?;
+        Ok((kept <= before + LITTLE).then_some(kept))
+    })?;
+    let now = kernel(group)?;
+    diag!("{before} bytes before, {busy} busy, {now} when asked for them");
+    ensure!(
+        busy >= before + KEPT,
+        "{before} bytes before, and {busy} busy"
+    );
+    ensure!(after.is_some(), "{before} bytes before, and {now} asked");
     net.check_tx(4)?;
     net.check_rx(5, 100)
 }

@@ -73,7 +73,7 @@ impl Place {
 
     fn one(&self, dice: &mut Dice) {
         let dev = dice.of(&self.devs);
-        match self.turn(0, 48, dice) {
+        match self.turn(0, 49, dice) {
             // Attaching consumes all of it, so this happens often.
             0..=8 => self.set_up(dev, dice),
             9..=22 => self.request(dev, dice),
@@ -106,6 +106,11 @@ impl Place {
             }
             45 => self.tap_that_goes(dev, dice),
             46 => self.life(dice),
+            // Whoever keeps memory that it could do without is asked for it.
+            47 => {
+                let asked = fs::write("/proc/sys/vm/drop_caches", "2");
+                self.did(Reclaim, asked.map_err(|_| EPERM));
+            }
             _ => self.look_at(dev),
         }
     }

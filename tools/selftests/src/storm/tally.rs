@@ -51,6 +51,7 @@ kinds! {
     CloseTap = "close tap",
     DeleteTap = "delete tap",
     Info = "fdinfo",
+    Reclaim = "drop_caches",
     Kill = "SIGKILL",
     Exec = "exec",
     MovedTx = "tx-packets",
