@@ -45,6 +45,8 @@ enum Fate {
     Refused(Fault),
     /// The packet is still in the socket: an invalid buffer has been completed instead.
     Skipped,
+    /// The packet is still in the socket: the pending buffers have to be published first.
+    Behind,
 }
 
 /// The reason why the fast path has ended.
@@ -61,16 +63,22 @@ enum Stop {
 
 impl Fate {
     /// Counts the packet in the budget and the statistics.
-    fn count(self, session: &mut Session<'_>) {
+    ///
+    /// # Errors
+    ///
+    /// What the queue has to wait for.
+    fn count(self, session: &mut Session<'_>) -> Result<(), Next> {
         match self {
             Self::Received(bytes) => session.budget().moved_one(bytes),
             Self::Skipped => {}
+            Self::Behind => return session.publish(),
             Self::Refused(fault) => {
                 session.refused(fault);
                 session.lost(1);
             }
             Self::Lost => session.lost(1),
         }
+        Ok(())
     }
 }
 
@@ -96,14 +104,15 @@ impl Rx {
         let negotiated = session.negotiated();
         let mm = session.mm();
         loop {
-            match Self::straight(receiver, session, mm, negotiated) {
-                Stop::Due => {}
-                Stop::Wait(next) => return next,
+            let counted = match Self::straight(receiver, session, mm, negotiated) {
+                Stop::Due => Ok(()),
+                Stop::Wait(next) => Err(next),
                 Stop::Packet(fate) => fate.count(session),
-                Stop::Long(len) => match Self::one(receiver, session, mm, negotiated, len) {
-                    Ok(fate) => fate.count(session),
-                    Err(next) => return next,
-                },
+                Stop::Long(len) => Self::one(receiver, session, mm, negotiated, len)
+                    .and_then(|fate| fate.count(session)),
+            };
+            if let Err(next) = counted {
+                return next;
             }
             if session.pending() >= BATCH {
                 if let Err(next) = session.publish() {
@@ -178,6 +187,7 @@ impl Rx {
                 Ok(Self::finish(taken, got, sock_len, negotiated))
             }
             Ok(Room::Short) => Err(Next::Guest),
+            Ok(Room::Behind) => Ok(Fate::Behind),
             Ok(Room::TooSmall) => {
                 receiver.discard();
                 Ok(Fate::Lost)

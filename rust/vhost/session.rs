@@ -68,16 +68,15 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Allocates the memory for packets of at most `heads` buffers and the batch before them.
+    /// Allocates the memory for batches, and for packets of at most `heads` buffers.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(super) fn new(heads: usize) -> Result<Self> {
-        let used = heads.saturating_add(BATCH).saturating_add(1);
         Ok(Self {
             segs: KVec::with_capacity(IOV_MAX, GFP_KERNEL)?,
-            used: KVec::with_capacity(used, GFP_KERNEL)?,
+            used: KVec::with_capacity(heads.max(BATCH + 1), GFP_KERNEL)?,
         })
     }
 }

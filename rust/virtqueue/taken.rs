@@ -31,6 +31,9 @@ pub(crate) enum Room<T> {
     Ready(T),
     /// There are not enough buffers, and more may become available. All are back in the ring.
     Short,
+    /// There is no room for the used entries in addition to the pending ones. All buffers are back
+    /// in the ring.
+    Behind,
     /// The maximum number of buffers or segments of a packet is too small for it. All are back in
     /// the ring.
     TooSmall,
@@ -144,6 +147,11 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
     #[inline]
     pub(super) fn is_full(&self, max: usize) -> bool {
         usize::from(self.count) >= max || self.vq.segs.len() == self.vq.segs.capacity()
+    }
+
+    /// Returns whether the entries that were pending before leave no room for another one.
+    fn is_behind(&self) -> bool {
+        self.from > 0 && self.vq.used.len() == self.vq.used.capacity()
     }
 
     /// Completes all buffers with length 0 if `fault` concerns only the last of them; see
@@ -277,6 +285,7 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
             }
             match taken.add_room(want) {
                 Ok(true) => {}
+                Ok(false) if taken.is_behind() => return Ok(Room::Behind),
                 Ok(false) => return Ok(Room::Short),
                 Err(Fault::TooManySegments) if taken.count() > 1 => match taken.add_again() {
                     Ok(_) => return Ok(Room::TooSmall),

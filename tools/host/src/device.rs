@@ -105,6 +105,7 @@ pub(crate) struct Took {
 pub(crate) enum Got {
     Ready(Took),
     Short,
+    Behind,
     TooSmall,
 }
 
@@ -154,7 +155,7 @@ impl Device {
             table,
             hint: 0,
             segs: room(IOV_MAX),
-            used: room(IOV_MAX + 65),
+            used: room(IOV_MAX),
         }
     }
 
@@ -203,6 +204,7 @@ impl Device {
         Ok(match room {
             Room::Ready(taken) => Got::Ready(finish(taken, end)),
             Room::Short => Got::Short,
+            Room::Behind => Got::Behind,
             Room::TooSmall => Got::TooSmall,
         })
     }

@@ -22,6 +22,7 @@ pub fn run(suite: &mut Suite, path: &str) {
             || waits_for_buffers(path, features | F_VERSION_1),
         );
     }
+    suite.case("a packet of 1,012 buffers, behind others", || of_many(path));
     suite.case("a packet too large for its only buffer is dropped", || {
         too_large(path)
     });
@@ -140,6 +141,41 @@ fn waits_for_buffers(path: &str, features: u64) -> Outcome {
         net.ring(RX).wait_used().ok_or("no used entry")?;
     }
     ensure!(mem.read(BUFFERS + 12, 1500) == sent, "the packet changed");
+    Ok(())
+}
+
+/// Of one byte each, and all there at once with those of the packets before, of which few enough
+/// come first not to be handed back by themselves.
+fn of_many(path: &str) -> Outcome {
+    const BEFORE: u64 = 50;
+    const MANY: u64 = 1012;
+    const BYTES: u64 = BUFFERS + BEFORE * 0x1000;
+    let mem = Memory::new();
+    let options = Options {
+        size: 2048,
+        ..Options::new(F_VERSION_1 | F_MRG_RXBUF)
+    };
+    let mut net = Net::start(path, &mem, options);
+    let small = frame(1, 60);
+    let big = frame(2, MANY as usize - 12);
+    for sent in std::iter::repeat_n(&small, BEFORE as usize).chain([&big]) {
+        net.wire.send(sent).map_err(|e| format!("send: {e:?}"))?;
+    }
+    let before = (0..BEFORE).map(|n| [(BUFFERS + n * 0x1000, 2048, 0)]);
+    let many = (0..MANY).map(|n| [(BYTES + n, 1, 0)]);
+    let buffers: Vec<[Piece; 1]> = before.chain(many).collect();
+    net.rx_post(&buffers.iter().map(|b| &b[..]).collect::<Vec<_>>());
+    for nth in 0..BEFORE + MANY {
+        let (_, used) = net.ring(RX).wait_used().ok_or(format!("only {nth} used"))?;
+        ensure_eq!(used, if nth < BEFORE { 72 } else { 1 }, "used length");
+    }
+    for nth in 0..BEFORE {
+        let got = mem.read(BUFFERS + nth * 0x1000 + 12, small.len());
+        ensure!(got == small, "small frame {nth} changed");
+    }
+    let got = mem.read(BYTES, MANY as usize);
+    ensure_eq!(got[10..12], (MANY as u16).to_le_bytes(), "num_buffers");
+    ensure!(got[12..] == big[..], "the packet changed");
     Ok(())
 }
 

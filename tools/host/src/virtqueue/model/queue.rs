@@ -189,7 +189,7 @@ impl<'a> Queue<'a> {
         let got = self.collect(driver, want, max);
         match &got {
             Ok(Got::Ready(_)) => self.end(before, end),
-            Ok(Got::Short | Got::TooSmall) => self.end(before, End::Drop),
+            Ok(Got::Short | Got::Behind | Got::TooSmall) => self.end(before, End::Drop),
             Err(fault) => self.end(before, End::Refuse(*fault)),
         }
         got
@@ -197,6 +197,7 @@ impl<'a> Queue<'a> {
 
     fn collect(&mut self, driver: &Driver, want: usize, max: usize) -> Result<Got, Fault> {
         let mut took = Took::default();
+        let waits = !self.used.is_empty();
         while took.bytes < want {
             if usize::from(took.count) == max || took.segs.len() == self.room.0 {
                 return Ok(Got::TooSmall);
@@ -214,7 +215,8 @@ impl<'a> Queue<'a> {
                 buffer => buffer?,
             };
             let Some(buffer) = buffer else {
-                return Ok(Got::Short);
+                let behind = waits && self.used.len() == self.room.1;
+                return Ok(if behind { Got::Behind } else { Got::Short });
             };
             if buffer.readable > 0 || buffer.writable == 0 {
                 return Err(Fault::Direction);

@@ -201,3 +201,29 @@ fn full() {
         }
     }
 }
+
+/// Used entries that wait take room, which a packet has once they are published.
+#[test]
+fn behind_others() {
+    let waits = UsedElem { id: 9, len: 1 };
+    for (want, expected) in [(3, None), (4, Some(Got::Behind))] {
+        let mut driver = Driver::new(4, 0x1000);
+        driver.start(0);
+        for index in 0..4 {
+            driver.mem.put_desc(driver.desc(index), byte_at(index));
+            driver.post(index);
+        }
+        let regions = [(0, 0x1000, driver.data() as u64)];
+        let built = table(&regions).build();
+        let mut device = Device::new(&driver, Negotiated::NONE, 0, built);
+        device = device.with_room(1024, 4).with_pending(waits);
+        let got = device.take_room(&driver.mem, (want, 1024), End::Complete);
+        match expected {
+            Some(expected) => {
+                assert_eq!(got, Ok(expected), "{want}");
+                assert_eq!(device.state(), (0, vec![waits]));
+            }
+            None => assert!(matches!(got, Ok(Got::Ready(_))), "{got:?}"),
+        }
+    }
+}
