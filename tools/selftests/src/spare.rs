@@ -31,7 +31,7 @@ pub fn given_back(path: &str) -> Outcome {
     in_group(|group| idle(path, group))
 }
 
-/// A device that is not idle gives back what it does not use when the kernel asks for it.
+/// A device that is not idle frees the pages that it does not use when the kernel is short of memory.
 pub fn asked_for(path: &str) -> Outcome {
     in_group(|group| asked(path, group))
 }
@@ -90,8 +90,8 @@ fn idle(path: &str, group: &Group) -> Outcome {
     net.check_rx(5, 100)
 }
 
-/// What the kernel uses for the group, in bytes. That is some seconds old at times.
-fn kernel(group: &Group) -> result::Result<u64, String> {
+/// Returns the kernel memory of the group in bytes. The figure can be some seconds old.
+fn kernel(group: &Group) -> result::Result<i64, String> {
     group.kernel().map_err(|e| e.to_string())
 }
 
@@ -99,7 +99,7 @@ fn a_frame() -> Vec<u8> {
     frame(3, 1500)
 }
 
-/// Has the device use many pages at the same time, and then none.
+/// Lets the device use many pages at the same time, and then none.
 fn fill(net: &mut Net<'_>) -> Outcome {
     let sent = a_frame();
     for nth in 0..FRAMES {
@@ -112,8 +112,8 @@ fn fill(net: &mut Net<'_>) -> Outcome {
     Ok(())
 }
 
-/// Sends a frame now and then, so that the device is not idle, until `done` has an answer or the
-/// time has passed.
+/// Sends a frame every 100 ms, so that the device is not idle, until `done` returns an answer or
+/// `time` has passed.
 fn stay_busy<T>(
     net: &mut Net<'_>,
     time: Duration,
@@ -133,7 +133,7 @@ fn stay_busy<T>(
     Ok(None)
 }
 
-/// Has everybody asked for memory that could be done without.
+/// Calls all shrinkers.
 fn ask_all() -> Outcome {
     fs::write("/proc/sys/vm/drop_caches", "2").map_err(|e| format!("drop_caches: {e}"))
 }
@@ -147,7 +147,7 @@ fn asked(path: &str, group: &Group) -> Outcome {
     std::thread::sleep(Duration::from_secs(5));
     let before = kernel(group)?;
     fill(&mut net)?;
-    // Nothing is given back without being asked for, as long as there is a frame now and then.
+    // A device that is not idle keeps its pages unless the kernel asks for them.
     let mut busy = 0;
     stay_busy(&mut net, TIME, || {
         busy = kernel(group)?;
