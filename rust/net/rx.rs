@@ -67,6 +67,7 @@ impl Fate {
     /// # Errors
     ///
     /// What the queue has to wait for.
+    #[inline(always)]
     fn count(self, session: &mut Session<'_>) -> Result<(), Next> {
         match self {
             Self::Received(bytes) => session.budget().moved_one(bytes),

@@ -149,9 +149,14 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         usize::from(self.count) >= max || self.vq.segs.len() == self.vq.segs.capacity()
     }
 
-    /// Returns whether the entries that were pending before leave no room for another one.
-    fn is_behind(&self) -> bool {
-        self.from > 0 && self.vq.used.len() == self.vq.used.capacity()
+    /// Returns why there is no further buffer.
+    #[cold]
+    fn end(self) -> Room<Self> {
+        if self.from > 0 && self.vq.used.len() == self.vq.used.capacity() {
+            Room::Behind
+        } else {
+            Room::Short
+        }
     }
 
     /// Completes all buffers with length 0 if `fault` concerns only the last of them; see
@@ -285,8 +290,7 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
             }
             match taken.add_room(want) {
                 Ok(true) => {}
-                Ok(false) if taken.is_behind() => return Ok(Room::Behind),
-                Ok(false) => return Ok(Room::Short),
+                Ok(false) => return Ok(taken.end()),
                 Err(Fault::TooManySegments) if taken.count() > 1 => match taken.add_again() {
                     Ok(_) => return Ok(Room::TooSmall),
                     Err(fault) => return Err(taken.refuse(fault)),

@@ -151,6 +151,10 @@ fn at_its_limit(path: &str, group: &Group, c: bool) -> Outcome {
         let set = flow.net.dev.set_backend(TX, fd);
         set.map_err(|e| format!("{e:?}"))?;
     }
+    // A page shared with the parent process would be copied at the first write. Locking copies all.
+    // SAFETY: No pointers.
+    let ret = unsafe { libc::mlockall(libc::MCL_CURRENT) };
+    ensure!(ret == 0, "mlockall: {:?}", Errno::last());
     group.limit(group.current().map_err(text)?).map_err(text)?;
     let before = group.reached().map_err(text)?;
     pass(&mut flow, &MIXED, 100)?;
