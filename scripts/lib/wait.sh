@@ -16,6 +16,9 @@ exec {never}<> <(:)
 # pause SECONDS
 pause() { read -rt "$1" _ <&"$never" || :; }
 
+# The seconds between two attempts of until_so.
+tick=0.2
+
 # until_so SECONDS PID COMMAND...: waits until the command succeeds. Fails when the time
 # is over or the process has exited.
 until_so() {
@@ -24,6 +27,6 @@ until_so() {
 	until "$@"; do
 		kill -0 "$pid" 2>/dev/null || return
 		[ $SECONDS -lt $end ] || return
-		pause 0.2
+		pause $tick
 	done
 }

@@ -30,6 +30,7 @@ const TUN_F_CSUM: usize = 1;
 const TUN_F_TSO4: usize = 2;
 pub const SOL_PACKET: i32 = 263;
 const PACKET_VNET_HDR: i32 = 15;
+const PACKET_QDISC_BYPASS: i32 = 20;
 
 /// A tap with its interface up; deleted on drop.
 pub struct Tap {
@@ -191,6 +192,26 @@ impl Wire {
 
     /// The same on any interface.
     pub fn on(name: &str, hdr: bool) -> Self {
+        let wire = Self::unbound();
+        if hdr {
+            wire.option(SOL_PACKET, PACKET_VNET_HDR, 1);
+        }
+        // A frame with segmentation offload needs the Ethernet type of its protocol, so all types
+        // are received.
+        wire.bind(name, if hdr { ETH_ALL } else { ETH_TYPE });
+        wire
+    }
+
+    /// Sends to any interface and receives nothing. Frames that the interface has no room for
+    /// are dropped.
+    pub fn onto(name: &str) -> Self {
+        let wire = Self::unbound();
+        wire.option(SOL_PACKET, PACKET_QDISC_BYPASS, 1);
+        wire.bind(name, 0);
+        wire
+    }
+
+    fn unbound() -> Self {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: No pointers. With no protocol yet, nothing arrives before it is bound.
         let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
@@ -199,12 +220,6 @@ impl Wire {
         let wire = Self(unsafe { OwnedFd::from_raw_fd(fd) });
         wire.option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 32 << 20);
         wire.option(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, 32 << 20);
-        if hdr {
-            wire.option(SOL_PACKET, PACKET_VNET_HDR, 1);
-        }
-        // A frame with segmentation offload needs the Ethernet type of its protocol, so all types
-        // are received.
-        wire.bind(name, if hdr { ETH_ALL } else { ETH_TYPE });
         wire
     }
 
