@@ -18,27 +18,62 @@ END = ".. clients: end\n"
 NAMES = {"c": "C module", "rust": "this module", "off": "``vhost=off``"}
 
 KIB = ("KiB", 1 / 1024, "less")
-MILLI = ("ms", 1 / 1000, "less")
 MICRO = ("µs", 1, "less")
+COST = ("µs", 1 / 1000, "less")
+RATE = ("/s", 1, "more")
+MBIT = ("Mbit/s", 8e-6, "more")
 
-# Of each part: what stands before its table, and of each kind of row, by its name, how it is
-# called, the unit, the factor to it, and what is better: less, more, or neither.
+# For each part: its heading; words for parts of the names of rows; and for each pattern of names
+# the title of the row, and its unit with the factor to it and what is better: less, more, or
+# neither.
 PARTS = {
     "devices": (
         "Memory and time of a device",
+        {"1": "1 device", "64": "64 devices"},
         [
-            (r"memory-(\d+)-open", "open", KIB),
-            (r"memory-(\d+)-owner", "with an owner", KIB),
-            (r"memory-(\d+)-attached", "attached, idle", KIB),
-            (r"memory-(\d+)-small", "after 60-byte frames", KIB),
-            (r"memory-(\d+)-large", "after large packets", KIB),
-            (r"memory-(\d+)-unread", "256 frames of 1,514 bytes unread", KIB),
-            (r"memory-(\d+)-idle", "idle again", KIB),
-            (r"memory-(\d+)-closed", "closed", (*KIB[:2], "neither")),
-            (r"time-(\d+)-open", "to open", MICRO),
-            (r"time-(\d+)-owner", "SET_OWNER", MILLI),
-            (r"time-(\d+)-attach", "rings and backends", MILLI),
-            (r"time-(\d+)-close", "to close", MILLI),
+            (r"memory-(\d+)-open", "{}: open", KIB),
+            (r"memory-(\d+)-owner", "{}: with an owner", KIB),
+            (r"memory-(\d+)-attached", "{}: attached, idle", KIB),
+            (r"memory-(\d+)-small", "{}: after small frames", KIB),
+            (r"memory-(\d+)-large", "{}: after large packets", KIB),
+            (r"memory-(\d+)-unread", "{}: 256 frames unread", KIB),
+            (r"memory-(\d+)-idle", "{}: idle again", KIB),
+            (r"memory-(\d+)-closed", "{}: closed", (*KIB[:2], "neither")),
+            (r"time-(\d+)-open", "{}: to open", MICRO),
+            (r"time-(\d+)-owner", "{}: SET_OWNER", MICRO),
+            (r"time-(\d+)-rings", "{}: memory, rings, eventfds", MICRO),
+            (r"time-(\d+)-attach", "{}: backends", MICRO),
+            (r"time-(\d+)-setup", "{}: to set up, all three", MICRO),
+            (r"time-(\d+)-close", "{}: to close", MICRO),
+            (r"time-(\d+)-all", "{}: all of that", MICRO),
+        ],
+    ),
+    "dpdk": (
+        "DPDK",
+        {
+            "tx": "TX",
+            "rx": "RX",
+            "fwd": "forwarding",
+            "-indirect": ", indirect",
+            "-plain": ", not mergeable",
+            "-two": ", 2 queues",
+        },
+        [
+            (r"rate-(tx|rx|fwd)-(\d+)(-\w+)?", "{} {} B{}", RATE),
+            (r"cost-(tx|rx|fwd)-(\d+)(-\w+)?", "{} {} B{}: worker", COST),
+        ],
+    ),
+    "guest": (
+        "A guest on KVM",
+        {},
+        [
+            (r"tcp-in-1", "TCP to the guest", MBIT),
+            (r"tcp-out-1", "TCP from the guest", MBIT),
+            (r"mq-tcp-in-(\d+)", "TCP to the guest, 2 queues, {} connections", MBIT),
+            (r"mq-tcp-out-(\d+)", "TCP from the guest, 2 queues, {} connections", MBIT),
+            (r"udp-in-(\d+)", "UDP to the guest, {} B", RATE),
+            (r"udp-out-(\d+)", "UDP from the guest, {} B", RATE),
+            (r"rr-(\d+)", "request and response, {} B", RATE),
         ],
     ),
 }
@@ -81,8 +116,10 @@ def ratio(peers, rival, better):
     rounds = [n for n in ours if theirs.get(n)]
     if better == "neither" or not rounds:
         return "", False
+    # Two rounds are too few for quartiles.
+    judged = len(rounds) >= 3
     low, mid, high = quartiles([ours[n] / theirs[n] for n in rounds])
-    behind = low > 1 if better == "less" else high < 1
+    behind = judged and (low > 1 if better == "less" else high < 1)
     return f"{mid:.2f} [{low:.2f}, {high:.2f}]" + (" behind" if behind else ""), behind
 
 
@@ -95,16 +132,17 @@ def table(lines):
 
 
 def title_of(part, row):
-    """How a row is called, and its kind; none if it is unknown."""
-    for pattern, title, kind in PARTS[part][1]:
+    """The title of a row, and its unit."""
+    _, words, kinds = PARTS[part]
+    for pattern, title, kind in kinds:
         found = re.fullmatch(pattern, row)
         if found:
-            return title.format(*found.groups()), found.groups(), kind
+            return title.format(*(words.get(g, g or "") for g in found.groups())), kind
     raise SystemExit(f"clients-{part}.csv: no row is called {row}")
 
 
 def part_text(part, path):
-    """The heading of a part and its tables: one for each group of rows."""
+    """The heading and the table of a part, and the names of the rows that are behind."""
     rows, notes = read(path)
     behind = []
     text = f"{PARTS[part][0]}\n{'~' * len(PARTS[part][0])}\n\n"
@@ -113,9 +151,8 @@ def part_text(part, path):
     rivals = [peer for peer in peers if peer != "rust"]
     head = ["row", *(NAMES[peer] for peer in peers), *(f"of {NAMES[r]}" for r in rivals), "n"]
     for row, by_peer in rows.items():
-        title, groups, (unit, factor, better) = title_of(part, row)
-        label = {"1": "1 device: ", "64": "64 devices: "}.get(groups[0], "") if groups else ""
-        line = [f"{label}{title}, {unit}"]
+        title, (unit, factor, better) = title_of(part, row)
+        line = [f"{title}, {unit}"]
         line += [cell(by_peer[p].values(), factor) if p in by_peer else "" for p in peers]
         for rival in rivals:
             words, worse = ratio(by_peer, rival, better) if rival in by_peer else ("", False)

@@ -26,13 +26,13 @@ struct Args {
     #[arg(long, value_delimiter = ',', default_value = "1,64")]
     devices: Vec<usize>,
     /// How often memory is measured, for each number of devices.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// How often time is, for one device at a time.
-    #[arg(long, default_value_t = 51)]
+    #[arg(long, default_value_t = 21)]
     times: usize,
     /// How often time is, for several.
-    #[arg(long, default_value_t = 11)]
+    #[arg(long, default_value_t = 5)]
     times_of_many: usize,
     /// After how many seconds without a packet a device is taken to be idle.
     #[arg(long, default_value_t = 5)]
@@ -148,7 +148,8 @@ fn measure_memory(
 }
 
 /// The microseconds for each device that each step takes.
-fn measure_time(path: &str, places: &[Place]) -> [(&'static str, f64); 4] {
+fn measure_time(path: &str, places: &[Place]) -> [(&'static str, f64); 7] {
+    let rings: Vec<_> = places.iter().map(Place::rings).collect();
     let mut last = Instant::now();
     let mut step = || {
         let micros = last.elapsed().as_nanos() as f64 / 1e3;
@@ -161,15 +162,23 @@ fn measure_time(path: &str, places: &[Place]) -> [(&'static str, f64); 4] {
         dev.set_owner().expect("SET_OWNER");
     }
     let owner = step();
+    for ((place, dev), rings) in places.iter().zip(&devices).zip(&rings) {
+        place.tell(dev, rings);
+    }
+    let told = step();
     for (place, dev) in places.iter().zip(&devices) {
         place.attach(dev);
     }
     let attach = step();
     drop(devices);
+    let close = step();
     [
         ("open", open),
         ("owner", owner),
+        ("rings", told),
         ("attach", attach),
-        ("close", step()),
+        ("setup", owner + told + attach),
+        ("close", close),
+        ("all", open + owner + told + attach + close),
     ]
 }

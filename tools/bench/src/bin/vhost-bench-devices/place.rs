@@ -65,17 +65,17 @@ impl Place {
         place
     }
 
-    fn rings(&self) -> [Ring<'_>; 2] {
+    /// Fresh ones.
+    pub fn rings(&self) -> [Ring<'_>; 2] {
         RING_AT.map(|at| Ring::new(&self.mem, at, SIZE, true))
     }
 
-    /// All that is between SET_OWNER and the first packet, as QEMU does it.
-    pub fn attach(&self, dev: &Vhost) -> [Ring<'_>; 2] {
-        let rings = self.rings();
+    /// Between SET_OWNER and the backends, as QEMU does it: features, memory, rings, eventfds.
+    pub fn tell(&self, dev: &Vhost, rings: &[Ring<'_>; 2]) {
         dev.set_features(FEATURES).expect("features");
         dev.set_mem_table(&self.mem.regions(), 0)
             .expect("memory table");
-        for (index, ring) in (0..).zip(&rings) {
+        for (index, ring) in (0..).zip(rings) {
             let (kick, call) = (&self.kick[index as usize], &self.call[index as usize]);
             dev.set_num(index, SIZE.into()).expect("num");
             dev.set_base(index, 0).expect("base");
@@ -83,11 +83,14 @@ impl Place {
             dev.set_kick(index, kick.as_raw_fd()).expect("kick");
             dev.set_call(index, call.as_raw_fd()).expect("call");
         }
+    }
+
+    /// Sets the backends, after which there may be packets.
+    pub fn attach(&self, dev: &Vhost) {
         for index in [RX, TX] {
             dev.set_backend(index, self.tap.as_raw_fd())
                 .expect("backend");
         }
-        rings
     }
 }
 
@@ -106,7 +109,9 @@ pub struct Running<'p> {
 
 impl<'p> Running<'p> {
     pub fn start(place: &'p Place, dev: &Vhost) -> Self {
-        let rings = place.attach(dev);
+        let rings = place.rings();
+        place.tell(dev, &rings);
+        place.attach(dev);
         Self { place, rings }
     }
 
