@@ -114,6 +114,18 @@ fn entries(desc: &Desc, most: u32) -> Result<u32, Fault> {
 }
 
 impl Chain {
+    /// Checks that the device may write the buffer, and all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Direction`].
+    pub(super) fn check_room(&self) -> Result<(), Fault> {
+        if self.readable > 0 || self.writable == 0 {
+            return Err(Fault::Direction);
+        }
+        Ok(())
+    }
+
     /// Adds the buffer of one descriptor.
     #[inline(always)]
     fn add(

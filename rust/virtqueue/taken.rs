@@ -107,9 +107,7 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         let Some(chain) = self.add()? else {
             return Ok(false);
         };
-        if chain.readable > 0 || chain.writable == 0 {
-            return Err(Fault::Direction);
-        }
+        chain.check_room()?;
         if let Some(elem) = self.vq.used.last_mut() {
             elem.len = u32::try_from(chain.bytes.min(left)).unwrap_or(u32::MAX);
         }
@@ -134,13 +132,13 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
     /// Takes the last buffer again without the segments of the buffers before it, so that an error
     /// is the fault of that buffer alone. The caller must then drop or refuse the buffers.
     #[cold]
-    fn add_again(&mut self) -> Result<Option<Chain>, Fault> {
+    fn add_again(&mut self) -> Result<(), Fault> {
         self.vq.segs.clear();
         let last = self.vq.used.len().saturating_sub(1);
         self.vq.used.truncate(last);
         self.vq.ring.rewind(1);
         self.count = self.count.wrapping_sub(1);
-        self.add()
+        self.add()?.map_or(Ok(()), |chain| chain.check_room())
     }
 
     /// Returns whether `max` buffers, or all the segments that a packet may have, are taken.
@@ -292,7 +290,7 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
                 Ok(true) => {}
                 Ok(false) => return Ok(taken.end()),
                 Err(Fault::TooManySegments) if taken.count() > 1 => match taken.add_again() {
-                    Ok(_) => return Ok(Room::TooSmall),
+                    Ok(()) => return Ok(Room::TooSmall),
                     Err(fault) => return Err(taken.refuse(fault)),
                 },
                 Err(fault) => return Err(taken.refuse(fault)),

@@ -208,9 +208,12 @@ impl<'a> Queue<'a> {
                 Err(Fault::TooManySegments) if took.count > 0 => {
                     self.at = self.at.wrapping_sub(1);
                     self.used.pop();
-                    return self
-                        .add(driver, &mut Took::default())
-                        .map(|_| Got::TooSmall);
+                    return match self.add(driver, &mut Took::default())? {
+                        Some(buffer) if buffer.readable > 0 || buffer.writable == 0 => {
+                            Err(Fault::Direction)
+                        }
+                        _ => Ok(Got::TooSmall),
+                    };
                 }
                 buffer => buffer?,
             };
