@@ -21,6 +21,7 @@ pub(crate) mod nospec;
 mod page;
 mod pages;
 pub(crate) mod param;
+mod pool;
 pub(crate) mod retire;
 pub(crate) mod shrinker;
 pub(crate) mod socket;

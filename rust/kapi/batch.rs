@@ -5,7 +5,10 @@
 //! C headers: [`include/linux/if_tun.h`](srctree/include/linux/if_tun.h),
 //! [`include/net/xdp.h`](srctree/include/net/xdp.h)
 
-use kernel::prelude::*;
+use kernel::{
+    alloc::flags::__GFP_ZERO,
+    prelude::*, //
+};
 
 use super::{
     ffi,
@@ -65,9 +68,12 @@ impl TxBatch {
     ///
     /// `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
+        let frames = KBox::<[ffi::xdp_buff; TX_BATCH]>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
+        // SAFETY: The memory is zeroed, which is a valid value of this type.
+        let frames = unsafe { frames.assume_init() };
         // INVARIANT: The batch is empty.
         Ok(Self {
-            frames: KBox::init(pin_init::zeroed::<[ffi::xdp_buff; TX_BATCH]>(), GFP_KERNEL)?,
+            frames,
             len: 0,
             pages: Pages::new(),
         })
@@ -94,14 +100,15 @@ impl TxBatch {
         !self.pages.is_empty()
     }
 
-    /// Returns the number of small pages that freeing these pages now would make available.
+    /// Returns the number of small pages that [`Self::free_spare`] would make available now.
     pub(crate) fn spare(&self) -> usize {
         self.pages.spare()
     }
 
-    /// Frees these pages.
-    pub(crate) fn give_back(&mut self) {
-        self.pages.give_back();
+    /// Frees the pages that are not in use, and returns the number of small pages that this makes
+    /// available.
+    pub(crate) fn free_spare(&mut self) -> usize {
+        self.pages.free_spare()
     }
 
     fn clear(&mut self) {

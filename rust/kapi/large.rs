@@ -28,6 +28,7 @@ use super::{
         Page,
         PAGE_LEN, //
     },
+    pool::Pool,
     socket::{
         Kind,
         Socket, //
@@ -49,7 +50,7 @@ const PAGES_MAX: usize = 16;
 
 /// Pages for large packets. The first one is the one that was used longest ago.
 pub(crate) struct LargePages {
-    pages: KVec<Page>,
+    pages: Pool<PAGES_MAX>,
 }
 
 /// A large packet that has been copied.
@@ -68,7 +69,7 @@ pub(crate) struct Large<'a> {
 impl LargePages {
     /// Creates an empty set.
     pub(crate) const fn new() -> Self {
-        Self { pages: KVec::new() }
+        Self { pages: Pool::new() }
     }
 
     /// Copies a packet: `len` bytes of `segs`, after their first `skip` bytes. Returns `None` if
@@ -123,32 +124,36 @@ impl LargePages {
     ) -> Result<Option<ffi::bio_vec>> {
         let idle = self.pages.len().saturating_sub(count);
         for at in 0..idle {
-            let Some(page) = self.pages.get_mut(at) else {
-                break;
-            };
-            if page.fill(mm, segs, skip, len)? {
-                let vec = page.vec(len);
-                if let Some(behind) = self.pages.get_mut(at..) {
-                    behind.rotate_left(1);
-                }
-                return Ok(Some(vec));
+            let filled = self.fill_at(at, mm, segs, skip, len)?;
+            if filled.is_some() {
+                return Ok(filled);
             }
         }
-        let more = self.pages.len() < PAGES_MAX;
-        let Some(mut page) = Page::large(more) else {
+        match self.pages.add(Page::large, 0) {
+            Some(at) => self.fill_at(at, mm, segs, skip, len),
+            None => Ok(None),
+        }
+    }
+
+    /// Fills the page at `at` if it is not in use, and makes it the last one.
+    #[inline(always)]
+    fn fill_at(
+        &mut self,
+        at: usize,
+        mm: &InMm<'_>,
+        segs: &[IoVec],
+        skip: usize,
+        len: usize,
+    ) -> Result<Option<ffi::bio_vec>> {
+        let Some(page) = self.pages.get_mut(at) else {
             return Ok(None);
         };
         if !page.fill(mm, segs, skip, len)? {
             return Ok(None);
         }
         let vec = page.vec(len);
-        if more {
-            self.pages.push(page, GFP_KERNEL)?;
-        } else {
-            self.pages.rotate_left(1);
-            if let Some(last) = self.pages.last_mut() {
-                *last = page;
-            }
+        if let Some(behind) = self.pages.get_mut(at..) {
+            behind.rotate_left(1);
         }
         Ok(Some(vec))
     }
@@ -158,14 +163,15 @@ impl LargePages {
         !self.pages.is_empty()
     }
 
-    /// Returns the number of small pages that dropping all pages now would make available.
+    /// Returns the number of small pages that [`Self::free_spare`] would make available now.
     pub(crate) fn spare(&self) -> usize {
-        self.pages.iter().map(Page::spare).sum()
+        self.pages.spare()
     }
 
-    /// Drops all pages. Those that are in use are freed by their users.
-    pub(crate) fn give_back(&mut self) {
-        self.pages = KVec::new();
+    /// Frees the pages that are not in use, and returns the number of small pages that this makes
+    /// available.
+    pub(crate) fn free_spare(&mut self) -> usize {
+        self.pages.free_spare()
     }
 }
 

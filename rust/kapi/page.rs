@@ -8,10 +8,6 @@
 //! its start. A new page would have to be allocated, and zeroed where `init_on_alloc` is set, which
 //! costs more than the packet.
 //!
-//! The pages that are kept are accounted to the owner. A page that replaces one whose packets are
-//! still in use is not accounted, as packets are not elsewhere: how much memory others hold, and
-//! for how long, is not up to the owner, whose processes must not be killed for it.
-//!
 //! C headers: [`include/linux/gfp.h`](srctree/include/linux/gfp.h),
 //! [`include/linux/page_ref.h`](srctree/include/linux/page_ref.h)
 
@@ -68,25 +64,26 @@ pub(super) struct Page {
     len: usize,
     used: usize,
     refs: u32,
+    charged: bool,
 }
 
 // SAFETY: Any thread may use a page, and drop references on it.
 unsafe impl Send for Page {}
 
 impl Page {
-    /// Allocates a page of [`PAGE_LEN`] bytes, without reclaim. `more` is whether the page is kept
-    /// in addition to the others, and so accounted, and does not replace one.
-    pub(super) fn large(more: bool) -> Option<Self> {
-        Self::alloc(ORDER, more)
+    /// Allocates a page of [`PAGE_LEN`] bytes, without reclaim. If `charge`, it is charged to the
+    /// owner's control group.
+    pub(super) fn large(charge: bool) -> Option<Self> {
+        Self::alloc(ORDER, charge)
     }
 
     /// Allocates a page as [`Self::large`] does, or else one of order 0.
-    pub(super) fn any(more: bool) -> Option<Self> {
-        Self::large(more).or_else(|| Self::alloc(0, more))
+    pub(super) fn any(charge: bool) -> Option<Self> {
+        Self::large(charge).or_else(|| Self::alloc(0, charge))
     }
 
-    fn alloc(order: u32, more: bool) -> Option<Self> {
-        let account = if more { ffi::VNR_GFP_ACCOUNT } else { 0 };
+    fn alloc(order: u32, charge: bool) -> Option<Self> {
+        let account = if charge { ffi::VNR_GFP_ACCOUNT } else { 0 };
         let gfp = ffi::VNR_GFP_PACKETS | account;
         // SAFETY: The flags request a compound page with a kernel address, without sleeping.
         let start = NonNull::new(unsafe { ffi::vnr_get_free_pages(gfp, order) } as *mut u8)?;
@@ -98,7 +95,13 @@ impl Page {
             len: (ffi::VNR_PAGE_SIZE as usize) << order,
             used: 0,
             refs: REFS,
+            charged: charge,
         })
+    }
+
+    /// Returns whether it is charged to the owner's control group.
+    pub(super) fn is_charged(&self) -> bool {
+        self.charged
     }
 
     /// Returns whether none of its pieces is in use.

@@ -2,16 +2,17 @@
 
 //! A set of pages for small packets.
 
-use kernel::prelude::*;
-
-use super::page::{
-    Page,
-    Piece, //
+use super::{
+    page::{
+        Page,
+        Piece, //
+    },
+    pool::Pool,
 };
 
 /// Pages that small packets are copied into, in turn.
 pub(super) struct Pages {
-    pages: KVec<Page>,
+    pages: Pool<PAGES_MAX>,
     current: usize,
 }
 
@@ -23,7 +24,7 @@ impl Pages {
     /// Creates an empty set.
     pub(super) const fn new() -> Self {
         Self {
-            pages: KVec::new(),
+            pages: Pool::new(),
             current: 0,
         }
     }
@@ -51,15 +52,8 @@ impl Pages {
                 return self.pages.get_mut(self.current);
             }
         }
-        let more = count < PAGES_MAX;
-        let page = Page::any(more)?;
-        if more {
-            self.pages.push(page, GFP_KERNEL).ok()?;
-            self.current = count;
-        } else {
-            self.current = self.next();
-            *self.pages.get_mut(self.current)? = page;
-        }
+        let oldest = self.next();
+        self.current = self.pages.add(Page::any, oldest)?;
         self.pages.get_mut(self.current)
     }
 
@@ -78,14 +72,15 @@ impl Pages {
         self.pages.is_empty()
     }
 
-    /// Returns the number of small pages that dropping all pages now would make available.
+    /// Returns the number of small pages that [`Self::free_spare`] would make available now.
     pub(super) fn spare(&self) -> usize {
-        self.pages.iter().map(Page::spare).sum()
+        self.pages.spare()
     }
 
-    /// Drops all pages. Those that are in use are freed by their users.
-    pub(super) fn give_back(&mut self) {
-        self.pages = KVec::new();
+    /// Frees the pages that are not in use, and returns the number of small pages that this makes
+    /// available.
+    pub(super) fn free_spare(&mut self) -> usize {
         self.current = 0;
+        self.pages.free_spare()
     }
 }

@@ -44,6 +44,9 @@ impl<T: Shrink> Shrink for Work<T> {
 
 /// Registers an object with the kernel's shrinkers. Unregisters it on drop.
 ///
+/// The module is not unloaded before that: a value belongs to an open file, which references the
+/// module.
+///
 /// # Invariants
 ///
 /// `shrinker` is registered with `count::<T>` and `scan::<T>`. Its `private_data` is the object that
@@ -102,7 +105,7 @@ impl<T: Shrink> Drop for Shrinker<T> {
 
 /// # Safety
 ///
-/// `shrinker` must be that of a [`Shrinker<T>`] which has not been dropped.
+/// [`Shrinker::<T>::new`] must have registered `shrinker`, which is not freed yet.
 unsafe extern "C" fn count<T: Shrink>(
     shrinker: *mut ffi::shrinker,
     _: *mut ffi::shrink_control,
@@ -115,16 +118,21 @@ unsafe extern "C" fn count<T: Shrink>(
 
 /// # Safety
 ///
-/// As for [`count`].
+/// As for [`count`], and `control` must be valid for writes.
 unsafe extern "C" fn scan<T: Shrink>(
     shrinker: *mut ffi::shrinker,
-    _: *mut ffi::shrink_control,
+    control: *mut ffi::shrink_control,
 ) -> c_ulong {
     // SAFETY: By the safety requirements of this function and the invariant of [`Shrinker`],
     // `private_data` is a valid `T`.
     let keeper = unsafe { &*(*shrinker).private_data.cast::<T>() };
     match keeper.scan() {
         0 => STOP,
-        freed => freed,
+        freed => {
+            // All that can be freed is freed: reclaim must not call again for the rest of its share.
+            // SAFETY: `control` is valid and ours during the call by the safety requirements.
+            unsafe { (*control).nr_scanned = (*control).nr_to_scan.max(freed) };
+            freed
+        }
     }
 }

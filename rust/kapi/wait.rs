@@ -95,6 +95,7 @@ impl Deref for Pollable {
 
 /// Checks that the current task has a table of file descriptors. A vhost task and an exiting task
 /// have none.
+///
 /// # Errors
 ///
 /// `EBADF` when it has none.

@@ -83,10 +83,10 @@ impl Endpoint for Side {
         }
     }
 
-    fn give_back(&mut self) {
+    fn free_spare(&mut self) -> usize {
         match self {
-            Self::Rx(_) => {}
-            Self::Tx(tx) => tx.give_back(),
+            Self::Rx(_) => 0,
+            Self::Tx(tx) => tx.free_spare(),
         }
     }
 

@@ -90,18 +90,17 @@ impl Tx {
         self.batch.as_ref().is_some_and(TxBatch::holds_pages) || self.sender.large.holds_pages()
     }
 
-    /// Returns the number of small pages that freeing these pages now would make available.
+    /// Returns the number of small pages that [`Self::free_spare`] would make available now.
     pub(super) fn spare(&self) -> usize {
         let batch = self.batch.as_ref().map_or(0, TxBatch::spare);
         batch.saturating_add(self.sender.large.spare())
     }
 
-    /// Frees these pages.
-    pub(super) fn give_back(&mut self) {
-        if let Some(batch) = &mut self.batch {
-            batch.give_back();
-        }
-        self.sender.large.give_back();
+    /// Frees those of these pages that are not in use, and returns the number of small pages that
+    /// this makes available.
+    pub(super) fn free_spare(&mut self) -> usize {
+        let batch = self.batch.as_mut().map_or(0, TxBatch::free_spare);
+        batch.saturating_add(self.sender.large.free_spare())
     }
 
     pub(super) fn serve(&mut self, sock: &Socket, session: &mut Session<'_>) -> Next {

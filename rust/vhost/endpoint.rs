@@ -51,11 +51,12 @@ pub(crate) trait Endpoint: Send + Unpin + Sized + 'static {
     /// Returns whether it holds such memory now.
     fn holds_memory(&self) -> bool;
 
-    /// Returns the number of small pages that freeing this memory now would make available.
+    /// Returns the number of small pages that [`Self::free_spare`] would make available now.
     fn spare(&self) -> usize;
 
-    /// Frees this memory.
-    fn give_back(&mut self);
+    /// Frees the part of this memory that others do not use, and returns the number of small pages
+    /// that this makes available.
+    fn free_spare(&mut self) -> usize;
 
     /// Transfers data until one side has no more or the session's budget is used up, and returns
     /// what the queue has to wait for.

@@ -9,7 +9,7 @@
 //! old one is freed when no work item uses it.
 //!
 //! The queue's lock may be taken with the device's lock held or without, but never with the lock of
-//! another queue held. It must not be held during a flush.
+//! another queue held: only the shrinker tries it, under any lock. It must not be held during a flush.
 
 use kernel::{
     fs::File,
@@ -115,9 +115,7 @@ impl<E: Endpoint> Shrink for Queue<E> {
         let Some(mut state) = self.state.try_lock() else {
             return 0;
         };
-        let spare = state.endpoint.spare();
-        state.endpoint.give_back();
-        spare
+        state.endpoint.free_spare()
     }
 }
 
@@ -206,7 +204,7 @@ impl<E: Endpoint> Queue<E> {
         let mut file = FilePoll::new(file, interest, worker.clone(), work.clone())?;
         let delay = Delay::new(worker.clone(), work.clone())?;
         let idle = Delay::new(worker.clone(), Idle::new(work)?)?;
-        let keeps = state.endpoint.keeps_memory();
+        let keeps = state.shrinker.is_none() && state.endpoint.keeps_memory();
         let shrinker = keeps.then(|| Shrinker::new(work.clone())).transpose()?;
         state
             .ring
@@ -219,7 +217,7 @@ impl<E: Endpoint> Queue<E> {
         let retired = work.backend.swap(Some(boxed));
         file.queue();
         state.wakers = Some(Wakers::new(file, delay, idle));
-        state.shrinker = shrinker;
+        state.shrinker = state.shrinker.take().or(shrinker);
         Ok(Attachment::Changed(retired))
     }
 

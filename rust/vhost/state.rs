@@ -68,7 +68,8 @@ pub(super) struct State<E, Q: Served> {
     pub(super) err: Option<EventFd>,
     /// The event sources other than kicks. Set while a backend is attached, and only then.
     pub(super) wakers: Option<Wakers<Q>>,
-    /// Who asks for memory that the endpoint keeps, while a backend is attached.
+    /// Calls for the endpoint's memory when the kernel is short of it. Set together with `wakers`, if
+    /// the endpoint keeps memory.
     pub(super) shrinker: Option<Shrinker<Work<Q>>>,
     pub(super) endpoint: E,
 }
@@ -216,13 +217,17 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         Outcome::Done
     }
 
-    /// Called when the idle time has passed: frees memory if the queue has had no run since.
+    /// Called when the idle time has passed: frees memory if the queue has had no run since. Looks
+    /// again later if others still use some of it.
     pub(super) fn look_idle(&mut self, stats: &QueueStats) {
         let Some(wakers) = self.wakers.as_mut() else {
             return;
         };
         if wakers.was_idle(stats.runs()) {
-            self.endpoint.give_back();
+            self.endpoint.free_spare();
+            if self.endpoint.holds_memory() {
+                wakers.watch(stats.runs());
+            }
         }
     }
 

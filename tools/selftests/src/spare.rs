@@ -134,7 +134,7 @@ fn stay_busy<T>(
 }
 
 /// Calls all shrinkers.
-fn ask_all() -> Outcome {
+pub fn ask_all() -> Outcome {
     fs::write("/proc/sys/vm/drop_caches", "2").map_err(|e| format!("drop_caches: {e}"))
 }
 

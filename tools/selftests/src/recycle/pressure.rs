@@ -12,6 +12,7 @@ use crate::{
     group::Group,
     guest::Memory,
     pages,
+    spare::ask_all,
     tap::{Outcome, Suite},
     vhost::*,
 };
@@ -23,6 +24,9 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
     });
     suite.case("what others hold is not charged to the owner", || {
         in_group(|group| held_by_others(path, group))
+    });
+    suite.case("held by others when the kernel asks for memory", || {
+        in_group(|group| asked_while_held(path, group))
     });
     suite.case("no more memory in the control group", || {
         in_group(|group| at_its_limit(path, group, c))
@@ -130,6 +134,29 @@ fn held_by_others(path: &str, group: &Group) -> Outcome {
     // There is room for the owner's own allocations.
     black_box(vec![1u8; 2 << 20]);
     first_ones(&flow, &slow, 100)?;
+    pass(&mut flow, &MIXED, 4)
+}
+
+/// Readers hold some pages of the device each time that the kernel asks for memory. These stay with
+/// the device: otherwise others would be charged in their place.
+fn asked_while_held(path: &str, group: &Group) -> Outcome {
+    let mem = Memory::new();
+    let mut flow = Flow::start(path, &mem, 1);
+    pass(&mut flow, &MIXED, 10)?;
+    let used = group.current().map_err(text)?;
+    group.limit(used + (2 << 20)).map_err(text)?;
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        slow.push(reader(&flow, 300 << 10));
+        pass(&mut flow, &MIXED, 20)?;
+        ask_all()?;
+    }
+    // There is room for the owner's own allocations.
+    black_box(vec![1u8; 1 << 20]);
+    for (nth, wire) in slow.iter().enumerate() {
+        let numbers = held(wire, &flow.sent)?;
+        ensure!(!numbers.is_empty(), "reader {nth} holds nothing");
+    }
     pass(&mut flow, &MIXED, 4)
 }
 
