@@ -37,7 +37,8 @@ use crate::{
         wait::{
             FilePoll,
             Interest,
-            Pollable, //
+            Pollable,
+            Ready, //
         },
         work::{
             Context,
@@ -203,19 +204,23 @@ impl<E: Endpoint> Queue<E> {
         let interest = state.endpoint.interest();
         let mut file = FilePoll::new(file, interest, worker.clone(), work.clone())?;
         let delay = Delay::new(worker.clone(), work.clone())?;
-        let idle = Delay::new(worker.clone(), Idle::new(work)?)?;
-        let keeps = state.shrinker.is_none() && state.endpoint.keeps_memory();
-        let shrinker = keeps.then(|| Shrinker::new(work.clone())).transpose()?;
+        let keeps = state.endpoint.keeps_memory();
+        let idle = keeps.then(|| Delay::new(worker.clone(), Idle::new(work)?));
+        let idle = idle.transpose()?;
+        let shrinker = (keeps && state.shrinker.is_none()).then(|| Shrinker::new(work.clone()));
+        let shrinker = shrinker.transpose()?;
         state
             .ring
             .attach(&UserMem::new(mm))
             .map_err(|MemFault| EFAULT)?;
-        // Work that was queued before the swap may have run without a backend, so it is queued
-        // again.
-        file.as_mut().arm()?;
+        let ready = file.as_mut().arm()?;
         state.endpoint.attach(&backend)?;
         let retired = work.backend.swap(Some(boxed));
-        file.queue();
+        // Work that was queued before the swap may have run without a backend, so it is queued
+        // again if the backend is ready, and otherwise when it becomes ready.
+        if ready == Ready::Yes {
+            file.queue();
+        }
         state.wakers = Some(Wakers::new(file, delay, idle));
         state.shrinker = state.shrinker.take().or(shrinker);
         Ok(Attachment::Changed(retired))

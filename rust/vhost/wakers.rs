@@ -47,7 +47,8 @@ pub(super) struct Wakers<T: Served> {
     delay: Delay<T>,
     /// Whether the queue must not run before `delay` has expired.
     holds: bool,
-    idle: Delay<T::Idle>,
+    /// Queues [`Served::Idle`]. Set if the endpoint keeps memory.
+    idle: Option<Delay<T::Idle>>,
     /// The number of runs when `idle` was started, or `None` if it is not running.
     watched: Option<u64>,
     /// The number of consecutive runs that transferred nothing although the backend was ready.
@@ -58,7 +59,7 @@ pub(super) struct Wakers<T: Served> {
 
 impl<T: Served> Wakers<T> {
     /// Creates the event sources of a queue that is being attached.
-    pub(super) fn new(file: Poll<T>, delay: Delay<T>, idle: Delay<T::Idle>) -> Self {
+    pub(super) fn new(file: Poll<T>, delay: Delay<T>, idle: Option<Delay<T::Idle>>) -> Self {
         Self {
             file,
             delay,
@@ -158,11 +159,13 @@ impl<T: Served> Wakers<T> {
         self.watched.is_some()
     }
 
-    /// Starts the idle timer. `runs` is the number of runs so far.
+    /// Starts the idle timer, if there is one. `runs` is the number of runs so far.
     #[cold]
     pub(super) fn watch(&mut self, runs: u64) {
-        self.watched = Some(runs);
-        self.idle.start(IDLE);
+        if let Some(idle) = &mut self.idle {
+            self.watched = Some(runs);
+            idle.start(IDLE);
+        }
     }
 
     /// Called when the idle timer has expired. Returns whether there was no run since it was
