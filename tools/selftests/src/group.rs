@@ -2,6 +2,7 @@
 
 //! Control groups.
 
+use crate::{child::Child, ensure, tap::Outcome};
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
@@ -63,6 +64,24 @@ impl Group {
         let max = events.lines().find_map(|line| line.strip_prefix("max "));
         Ok(max.and_then(|count| count.parse().ok()).unwrap_or(0))
     }
+}
+
+/// Runs `body` in a child with a control group of its own.
+pub fn in_group(body: impl FnOnce(&Group) -> Outcome) -> Outcome {
+    let group = Group::new("max").map_err(|e| format!("no control group: {e}"))?;
+    let status = Child::new(|| {
+        group.join().expect("joining the control group");
+        match body(&group) {
+            Ok(()) => 0,
+            Err(what) => {
+                println!("# {what}");
+                1
+            }
+        }
+    })
+    .wait();
+    ensure!(status.success(), "the child ended with {status}");
+    Ok(())
 }
 
 impl Drop for Group {

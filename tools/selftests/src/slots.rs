@@ -3,9 +3,8 @@
 //! Guest memory in many regions, as with hypervisors that hotplug memory in small pieces.
 
 use crate::{
-    child::Child,
     diag, ensure, ensure_eq,
-    group::Group,
+    group::{in_group, Group},
     guest::{Memory, GPA, SIZE},
     net::frame,
     setup::{Net, Options, BUFFERS, SLOW},
@@ -119,20 +118,7 @@ pub fn at_the_limit(path: &str, c: bool) -> Outcome {
 /// Tables are charged to the process that sets them, as long as the devices have them.
 pub fn accounted(path: &str, c: bool) -> Outcome {
     let most = max_mem_regions(c)?;
-    let group = Group::new("max").map_err(|e| format!("no control group: {e}"))?;
-    let status = Child::new(|| {
-        group.join().expect("joining the control group");
-        match charged(path, most, &group) {
-            Ok(()) => 0,
-            Err(what) => {
-                eprintln!("# {what}");
-                1
-            }
-        }
-    })
-    .wait();
-    ensure!(status.success(), "the child ended with {status}");
-    Ok(())
+    in_group(|group| charged(path, most, group))
 }
 
 fn charged(path: &str, most: usize, group: &Group) -> Outcome {

@@ -4,9 +4,8 @@
 //! short of memory.
 
 use crate::{
-    child::Child,
     diag, ensure,
-    group::Group,
+    group::{in_group, Group},
     guest::Memory,
     net::frame,
     setup::{Net, Options, BUFFERS},
@@ -34,24 +33,6 @@ pub fn given_back(path: &str) -> Outcome {
 /// A device that is not idle frees the pages that it does not use when the kernel is short of memory.
 pub fn asked_for(path: &str) -> Outcome {
     in_group(|group| asked(path, group))
-}
-
-/// Runs `body` in a child that has a control group for itself.
-fn in_group(body: impl FnOnce(&Group) -> Outcome) -> Outcome {
-    let group = Group::new("max").map_err(|e| format!("no control group: {e}"))?;
-    let status = Child::new(|| {
-        group.join().expect("joining the control group");
-        match body(&group) {
-            Ok(()) => 0,
-            Err(what) => {
-                eprintln!("# {what}");
-                1
-            }
-        }
-    })
-    .wait();
-    ensure!(status.success(), "the child ended with {status}");
-    Ok(())
 }
 
 fn idle(path: &str, group: &Group) -> Outcome {

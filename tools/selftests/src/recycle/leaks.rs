@@ -5,11 +5,10 @@
 use super::{
     flow::Flow,
     held::{pass, reader, MIXED},
-    pressure::in_group,
 };
 use crate::{
     diag, ensure,
-    group::Group,
+    group::{in_group, Group},
     guest::Memory,
     net::Tap,
     pages,

@@ -7,9 +7,8 @@ use super::{
     held::{first_ones, pass, reader, MIXED},
 };
 use crate::{
-    child::Child,
     diag, ensure,
-    group::Group,
+    group::{in_group, Group},
     guest::Memory,
     pages,
     spare::ask_all,
@@ -34,24 +33,6 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
     if let Ok(faults) = Faults::new() {
         suite.case("no page of more than 4 KiB", || small_pages(path, faults));
     }
-}
-
-/// Runs `body` in a child with a control group of its own.
-pub fn in_group(body: impl FnOnce(&Group) -> Outcome) -> Outcome {
-    let group = Group::new("max").map_err(|e| format!("no control group: {e}"))?;
-    let status = Child::new(|| {
-        group.join().expect("joining the control group");
-        match body(&group) {
-            Ok(()) => 0,
-            Err(what) => {
-                println!("# {what}");
-                1
-            }
-        }
-    })
-    .wait();
-    ensure!(status.success(), "the child ended with {status}");
-    Ok(())
 }
 
 /// Readers hold all pages. The memory that remains when they are gone is the devices'.
