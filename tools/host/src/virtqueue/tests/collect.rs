@@ -163,6 +163,20 @@ fn byte_at(addr: u16) -> Desc {
     }
 }
 
+/// Four buffers of one byte that are available, and their device.
+fn four_bytes() -> (Driver, Device) {
+    let mut driver = Driver::new(4, 0x1000);
+    driver.start(0);
+    for index in 0..4 {
+        driver.mem.put_desc(driver.desc(index), byte_at(index));
+        driver.post(index);
+    }
+    let regions = [(0, 0x1000, driver.data() as u64)];
+    let built = table(&regions).build();
+    let device = Device::new(&driver, Negotiated::NONE, 0, built);
+    (driver, device)
+}
+
 /// Never more entries, segments or buffers than there is room for, whatever is asked for.
 #[test]
 fn full() {
@@ -177,16 +191,8 @@ fn full() {
         (5, (1024, 1089), 5, Some(Got::Short)),
         (4, (4, 4), 4, None),
     ] {
-        let mut driver = Driver::new(4, 0x1000);
-        driver.start(0);
-        for index in 0..4 {
-            driver.mem.put_desc(driver.desc(index), byte_at(index));
-            driver.post(index);
-        }
-        let regions = [(0, 0x1000, driver.data() as u64)];
-        let built = table(&regions).build();
-        let mut device = Device::new(&driver, Negotiated::NONE, 0, built);
-        device = device.with_room(segs, entries);
+        let (driver, device) = four_bytes();
+        let mut device = device.with_room(segs, entries);
         let got = device.take_room(&driver.mem, (want, max), End::Complete);
         match expected {
             Some(expected) => {
@@ -207,16 +213,8 @@ fn full() {
 fn behind_others() {
     let waits = UsedElem { id: 9, len: 1 };
     for (want, expected) in [(3, None), (4, Some(Got::Behind))] {
-        let mut driver = Driver::new(4, 0x1000);
-        driver.start(0);
-        for index in 0..4 {
-            driver.mem.put_desc(driver.desc(index), byte_at(index));
-            driver.post(index);
-        }
-        let regions = [(0, 0x1000, driver.data() as u64)];
-        let built = table(&regions).build();
-        let mut device = Device::new(&driver, Negotiated::NONE, 0, built);
-        device = device.with_room(1024, 4).with_pending(waits);
+        let (driver, device) = four_bytes();
+        let mut device = device.with_room(1024, 4).with_pending(waits);
         let got = device.take_room(&driver.mem, (want, 1024), End::Complete);
         match expected {
             Some(expected) => {
