@@ -45,7 +45,9 @@ impl<const MAX: usize> Pool<MAX> {
             self.pages.len().wrapping_sub(1)
         } else {
             let old = replace(self.pages.get_mut(oldest)?, page);
-            self.uncharged = self.uncharged.saturating_add(returned(&old));
+            if old.spare() > 0 {
+                self.uncharged = self.uncharged.saturating_add(usize::from(old.is_charged()));
+            }
             oldest
         };
         self.uncharged = self.uncharged.saturating_sub(usize::from(charged));
@@ -63,20 +65,20 @@ impl<const MAX: usize> Pool<MAX> {
         let mut freed = 0usize;
         self.pages.retain(|page| {
             let spare = page.spare();
+            if spare == 0 {
+                return true;
+            }
             freed = freed.saturating_add(spare);
-            self.uncharged = self.uncharged.saturating_add(returned(page));
-            spare == 0
+            self.uncharged = self
+                .uncharged
+                .saturating_add(usize::from(page.is_charged()));
+            false
         });
         if self.pages.is_empty() {
             self.pages = KVec::new();
         }
         freed
     }
-}
-
-/// Returns the number of charges that end when `page` is dropped now.
-fn returned(page: &Page) -> usize {
-    usize::from(page.is_charged() && page.spare() > 0)
 }
 
 impl<const MAX: usize> Deref for Pool<MAX> {
