@@ -228,6 +228,16 @@ pub(crate) struct Driver {
     pub(crate) avail: u16,
 }
 
+/// Returns a descriptor.
+pub(crate) const fn desc(addr: u64, len: u32, flags: u16, next: u16) -> Desc {
+    Desc {
+        addr,
+        len,
+        flags,
+        next,
+    }
+}
+
 impl Driver {
     /// With `len` bytes of memory behind the ring.
     pub(crate) fn new(size: u16, len: usize) -> Self {

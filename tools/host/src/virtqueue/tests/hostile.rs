@@ -19,6 +19,7 @@ use crate::{
         Got, //
     },
     driver::{
+        desc,
         Driver,
         Event, //
     },
@@ -37,15 +38,6 @@ const SIZE: u16 = 8;
 /// The first guest address and the length of guest memory.
 const GPA: u64 = 0x10_0000;
 const LEN: usize = 0x20_0000;
-
-const fn desc(addr: u64, len: u32, flags: u16, next: u16) -> Desc {
-    Desc {
-        addr,
-        len,
-        flags,
-        next,
-    }
-}
 
 /// A guest with a valid buffer as descriptor 0, to be modified; nothing is available.
 fn guest() -> Driver {

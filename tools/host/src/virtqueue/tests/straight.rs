@@ -18,6 +18,7 @@ use crate::{
         Took, //
     },
     driver::{
+        desc,
         Driver,
         Event, //
     },
@@ -33,15 +34,6 @@ use crate::{
 };
 
 const SIZE: u16 = 16;
-
-const fn desc(addr: u64, len: u32, flags: u16, next: u16) -> Desc {
-    Desc {
-        addr,
-        len,
-        flags,
-        next,
-    }
-}
 
 fn regions(driver: &Driver) -> [(u64, u64, u64); 2] {
     let data = driver.data() as u64;
