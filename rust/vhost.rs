@@ -12,6 +12,7 @@ pub(crate) mod iotlb;
 pub(crate) mod queue;
 mod queues;
 mod request;
+mod resources;
 pub(crate) mod session;
 mod state;
 pub(crate) mod uapi;

@@ -79,6 +79,12 @@ impl TxBatch {
         })
     }
 
+    /// Discards the packets and frees all pages, or leaves them to their users.
+    pub(crate) fn reset(&mut self) {
+        self.clear();
+        self.pages = Pages::new();
+    }
+
     /// Opens the batch for packets to `sock` with a header of `hlen` bytes. Returns `None` if the
     /// socket does not accept batches, or cannot have a header of that length.
     pub(crate) fn open<'a>(&'a mut self, sock: &'a Socket, hlen: usize) -> Option<Filling<'a>> {

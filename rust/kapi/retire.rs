@@ -12,18 +12,15 @@ use core::{
     mem::ManuallyDrop,
     ptr::null_mut, //
 };
-use kernel::{
-    prelude::*,
-    sync::{
-        atomic::{
-            ordering::{
-                Acquire,
-                Full, //
-            },
-            Atomic, //
+use kernel::sync::{
+    atomic::{
+        ordering::{
+            Acquire,
+            Full, //
         },
-        Arc, //
+        Atomic, //
     },
+    Arc, //
 };
 
 use super::work::Context;
@@ -34,15 +31,15 @@ pub(crate) use super::worker::Domain;
 ///
 /// # Invariants
 ///
-/// `value` is null or comes from [`KBox::into_raw`]. It is dereferenced only with a context of
-/// `domain`. It is freed only after a flush of `domain` that follows its removal, or when the slot
-/// is dropped.
+/// `value` is null or a reference from [`Arc::into_raw`] that the slot owns. It is dereferenced only
+/// with a context of `domain`. The reference is dropped only after a flush of `domain` that follows
+/// its removal, or when the slot is dropped.
 pub(crate) struct Slot<T> {
     value: Atomic<*mut T>,
     domain: Arc<Domain>,
 }
 
-// SAFETY: A slot gives `&T` to the workers and the `T` itself to the thread that reclaims it.
+// SAFETY: A slot gives `&T` to the workers and an `Arc<T>` to the thread that reclaims it.
 unsafe impl<T: Send + Sync> Send for Slot<T> {}
 // SAFETY: As above.
 unsafe impl<T: Send + Sync> Sync for Slot<T> {}
@@ -63,17 +60,17 @@ impl<T: Send + Sync> Slot<T> {
         if ctx.domain() != self.domain.id() {
             return None;
         }
-        // SAFETY: By the invariant a removed value is freed only after a flush that follows the
-        // removal. The flush waits for the item that `ctx` belongs to, because by the invariant of
+        // SAFETY: By the invariant the reference to a removed value is dropped only after a flush
+        // that follows the removal. The flush waits for the item that `ctx` belongs to, because by the invariant of
         // `Worker` its worker is in the domain and has not exited. The reference outlives neither
         // `ctx` nor the slot.
         unsafe { self.value.load(Acquire).as_ref() }
     }
 
     /// Replaces the value. Work items may use the old one until the result has been reclaimed.
-    pub(crate) fn swap(&self, new: Option<KBox<T>>) -> Retired<T> {
-        let new = new.map_or(null_mut(), KBox::into_raw);
-        // INVARIANT: Null or from `KBox::into_raw`. The `Retired` owns the old value.
+    pub(crate) fn swap(&self, new: Option<Arc<T>>) -> Retired<T> {
+        let new = new.map_or(null_mut(), |new| Arc::into_raw(new).cast_mut());
+        // INVARIANT: Null or from `Arc::into_raw`. The `Retired` owns the old reference.
         Retired {
             value: self.value.xchg(new, Full),
             domain: self.domain.clone(),
@@ -85,9 +82,9 @@ impl<T> Drop for Slot<T> {
     fn drop(&mut self) {
         let value = *self.value.get_mut();
         if !value.is_null() {
-            // SAFETY: By the invariant it is a box. No work item uses it, because the references
-            // that `read` returns borrow the slot, and `&mut self` is exclusive.
-            drop(unsafe { KBox::from_raw(value) });
+            // SAFETY: By the invariant it is a reference of ours. No work item uses it, because what
+            // `read` returns borrows the slot, and `&mut self` is exclusive.
+            drop(unsafe { Arc::from_raw(value.cast_const()) });
         }
     }
 }
@@ -96,7 +93,8 @@ impl<T> Drop for Slot<T> {
 ///
 /// # Invariants
 ///
-/// `value` is null or a box that was in a slot of `domain`, and nobody else will free it.
+/// `value` is null or a reference from [`Arc::into_raw`] that was in a slot of `domain` and is owned
+/// by this value.
 #[must_use = "the value is in use until it has been reclaimed"]
 pub(crate) struct Retired<T> {
     value: *mut T,
@@ -104,11 +102,11 @@ pub(crate) struct Retired<T> {
 }
 
 impl<T> Retired<T> {
-    /// Waits until no work item uses the value, and returns it. Does not wait if the slot was
-    /// empty.
+    /// Waits until no work item uses the value through the slot, and returns it. Does not wait if
+    /// the slot was empty.
     ///
     /// Sleeps; the rules of [`Domain::flush`] apply.
-    pub(crate) fn reclaim(self) -> Option<KBox<T>> {
+    pub(crate) fn reclaim(self) -> Option<Arc<T>> {
         let this = ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped, so the reference is moved out only once.
         let domain = unsafe { core::ptr::read(&this.domain) };
@@ -116,9 +114,9 @@ impl<T> Retired<T> {
             return None;
         }
         domain.flush();
-        // SAFETY: By the invariant it is a box of ours. No work item uses it, because the flush
-        // came after the swap that removed it.
-        Some(unsafe { KBox::from_raw(this.value) })
+        // SAFETY: By the invariant it is a reference of ours. No work item uses it, because the
+        // flush came after the swap that removed it.
+        Some(unsafe { Arc::from_raw(this.value.cast_const()) })
     }
 }
 
@@ -128,7 +126,7 @@ impl<T> Drop for Retired<T> {
         if !self.value.is_null() {
             self.domain.flush();
             // SAFETY: As in `reclaim`.
-            drop(unsafe { KBox::from_raw(self.value) });
+            drop(unsafe { Arc::from_raw(self.value.cast_const()) });
         }
     }
 }

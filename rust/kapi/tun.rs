@@ -34,14 +34,15 @@ use super::{
 /// The number of packets that are taken from a ring at once.
 pub(crate) const RING_BATCH: usize = 64;
 
-/// Receives the packets of one socket in order.
+/// Receives the packets of a socket in order. The socket can be replaced, so that a new one needs
+/// no allocation.
 ///
 /// # Invariants
 ///
 /// `entries[head..tail]` were taken from the ring of `sock` and are owned by this value;
 /// `head <= tail <= RING_BATCH`.
 pub(crate) struct Receiver {
-    sock: Arc<Socket>,
+    sock: Option<Arc<Socket>>,
     entries: KBox<[*mut c_void; RING_BATCH]>,
     head: usize,
     tail: usize,
@@ -54,15 +55,15 @@ pub(crate) struct Receiver {
 unsafe impl Send for Receiver {}
 
 impl Receiver {
-    /// Creates a receiver for `sock`.
+    /// Creates a receiver without a socket.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(sock: Arc<Socket>) -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         // INVARIANT: No entries were taken yet.
         Ok(Self {
-            sock,
+            sock: None,
             entries: KBox::new([null_mut(); RING_BATCH], GFP_KERNEL)?,
             head: 0,
             tail: 0,
@@ -70,17 +71,26 @@ impl Receiver {
         })
     }
 
+    /// Replaces the socket. Packets of the old one that were taken from its ring and not received
+    /// are put back.
+    pub(crate) fn set_socket(&mut self, sock: Option<Arc<Socket>>) {
+        self.put_back();
+        // INVARIANT: There are no entries.
+        self.sock = sock;
+    }
+
     /// Returns the length of the next packet, without virtio-net header but with its VLAN tag, or
     /// `None` if there is no packet.
     #[inline(always)]
     pub(crate) fn peek(&mut self) -> Option<usize> {
         if self.head == self.tail {
-            let Some(ring) = self.sock.ring() else {
-                let (len, tag) = self.sock.first_queued()?;
+            let sock = self.sock.as_ref()?;
+            if sock.ring().is_none() {
+                let (len, tag) = sock.first_queued()?;
                 self.tagged = tag.map(|tag| (len, tag));
                 return Some(len);
-            };
-            self.refill(ring);
+            }
+            self.refill();
         }
         let entry = *self.entries.get(self.head..self.tail)?.first()?;
         // SAFETY: By the invariant we own this ring entry. It is an XDP frame if the flag is set,
@@ -102,7 +112,7 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// Those of the socket.
+    /// Those of the socket; `ENOTSOCK` when there is none.
     #[inline(always)]
     pub(crate) fn receive(
         &mut self,
@@ -115,8 +125,10 @@ impl Receiver {
         if entry.is_null() {
             return self.receive_queued(mm, segs, skip, len);
         }
+        // By the invariant there is a socket if there are entries.
+        let sock = self.sock.as_ref().ok_or(ENOTSOCK)?;
         // SAFETY: The entry is of this socket's ring. We owned it and have given it up.
-        unsafe { self.sock.receive(segs, skip, len, entry) }
+        unsafe { sock.receive(segs, skip, len, entry) }
     }
 
     /// Implements [`Self::receive`] for the socket's receive queue.
@@ -128,13 +140,14 @@ impl Receiver {
         skip: usize,
         len: usize,
     ) -> Result<usize> {
+        let sock = self.sock.as_ref().ok_or(ENOTSOCK)?;
         match self.tagged.take() {
             Some((frame, tag)) => {
                 let hlen = len.saturating_sub(frame);
-                vlan::receive(&self.sock, mm, segs, skip, len, hlen, tag)
+                vlan::receive(sock, mm, segs, skip, len, hlen, tag)
             }
             // SAFETY: No entry is passed.
-            None => unsafe { self.sock.receive(segs, skip, len, null_mut()) },
+            None => unsafe { sock.receive(segs, skip, len, null_mut()) },
         }
     }
 
@@ -142,12 +155,12 @@ impl Receiver {
     pub(crate) fn discard(&mut self) {
         self.tagged = None;
         let entry = self.pop();
-        if entry.is_null() {
-            // SAFETY: No entry is passed. The packet is truncated to 0 bytes.
-            let _ = unsafe { self.sock.receive(&[], 0, 0, null_mut()) };
-        } else {
+        if !entry.is_null() {
             // SAFETY: We owned this entry and have given it up.
             unsafe { ffi::tun_ptr_free(entry) };
+        } else if let Some(sock) = &self.sock {
+            // SAFETY: No entry is passed. The packet is truncated to 0 bytes.
+            let _ = unsafe { sock.receive(&[], 0, 0, null_mut()) };
         }
     }
 
@@ -164,10 +177,16 @@ impl Receiver {
         }
     }
 
-    /// Takes a batch of entries from the ring. There must be no entries left.
+    /// Takes a batch of entries from the socket's ring, if it has one and no entries are left.
     #[inline(never)]
-    fn refill(&mut self, ring: NonNull<ffi::ptr_ring>) {
-        let file = self.sock.file().as_ptr();
+    fn refill(&mut self) {
+        let Some((sock, ring)) = Self::ring_of(&self.sock) else {
+            return;
+        };
+        if self.head != self.tail {
+            return;
+        }
+        let file = sock.file().as_ptr();
         // SAFETY: The ring lives as long as the socket, on which we hold a reference. Its consumer
         // lock is held while entries are taken, at most as many as the array has, and while the
         // queue's producer is woken.
@@ -188,14 +207,14 @@ impl Receiver {
         self.head = 0;
         self.tail = usize::try_from(taken).unwrap_or(0);
     }
-}
 
-impl Drop for Receiver {
-    /// Puts the entries that were not received back into the ring.
-    fn drop(&mut self) {
-        let (Some(ring), Some(left)) =
-            (self.sock.ring(), self.entries.get_mut(self.head..self.tail))
-        else {
+    /// Puts the entries that were not received back into the ring, and forgets the tag.
+    fn put_back(&mut self) {
+        self.tagged = None;
+        let (Some((_, ring)), Some(left)) = (
+            Self::ring_of(&self.sock),
+            self.entries.get_mut(self.head..self.tail),
+        ) else {
             return;
         };
         if !left.is_empty() {
@@ -210,5 +229,18 @@ impl Drop for Receiver {
                 );
             }
         }
+        // INVARIANT: There are no entries.
+        self.head = self.tail;
+    }
+
+    fn ring_of(sock: &Option<Arc<Socket>>) -> Option<(&Socket, NonNull<ffi::ptr_ring>)> {
+        let sock = sock.as_deref()?;
+        Some((sock, sock.ring()?))
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.put_back();
     }
 }

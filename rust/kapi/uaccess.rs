@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Access to the owner's memory.
+//! Access to the owner's memory, and to the arguments of ioctls.
 //!
 //! The kernel checks each access: an address outside user space or a page that is not accessible
 //! results in an error. A [`UserMem`] needs the token [`InMm`], which proves that the memory is the
 //! owner's.
+//!
+//! [`kernel::uaccess`] also checks at run time that the kernel's side of a copy is within one
+//! object. That takes longer than the copies made here, whose bounds a slice guarantees.
 //!
 //! C header: [`include/linux/uaccess.h`](srctree/include/linux/uaccess.h)
 
@@ -54,24 +57,13 @@ impl<'a> UserMem<'a> {
     /// Reads bytes at `addr` into `out`.
     #[inline]
     pub(crate) fn read_bytes(&self, addr: usize, out: &mut [u8]) -> Result {
-        // SAFETY: `out` is valid for writes of its length, so the object size check that this
-        // function omits is not needed. The user address is checked.
-        match unsafe { ffi::_copy_from_user(out.as_mut_ptr().cast(), addr as *const _, out.len()) }
-        {
-            0 => Ok(()),
-            _ => Err(EFAULT),
-        }
+        copy_from(addr, out)
     }
 
     /// Writes `data` at `addr`.
     #[inline]
     pub(crate) fn write_bytes(&self, addr: usize, data: &[u8]) -> Result {
-        // SAFETY: `data` is valid for reads of its length, so the object size check that this
-        // function omits is not needed. The user address is checked.
-        match unsafe { ffi::_copy_to_user(addr as *mut _, data.as_ptr().cast(), data.len()) } {
-            0 => Ok(()),
-            _ => Err(EFAULT),
-        }
+        copy_to(addr, data)
     }
 
     /// Reads elements at `addr` into `out`.
@@ -92,6 +84,46 @@ impl<'a> UserMem<'a> {
         data: &[T],
     ) -> Result {
         self.write_bytes(addr, data.as_bytes())
+    }
+}
+
+/// Reads `N` bytes at `addr` in the current address space. May sleep.
+///
+/// # Errors
+///
+/// `EFAULT` if any byte is not accessible.
+pub(crate) fn read_current<const N: usize>(addr: usize) -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    copy_from(addr, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Writes `data` at `addr` in the current address space. May sleep.
+///
+/// # Errors
+///
+/// `EFAULT` if any byte is not accessible.
+pub(crate) fn write_current(addr: usize, data: &[u8]) -> Result {
+    copy_to(addr, data)
+}
+
+#[inline]
+fn copy_from(addr: usize, out: &mut [u8]) -> Result {
+    // SAFETY: `out` is valid for writes of its length, so the object size check that this function
+    // omits is not needed. The user address is checked.
+    match unsafe { ffi::_copy_from_user(out.as_mut_ptr().cast(), addr as *const _, out.len()) } {
+        0 => Ok(()),
+        _ => Err(EFAULT),
+    }
+}
+
+#[inline]
+fn copy_to(addr: usize, data: &[u8]) -> Result {
+    // SAFETY: `data` is valid for reads of its length, so the object size check that this function
+    // omits is not needed. The user address is checked.
+    match unsafe { ffi::_copy_to_user(addr as *mut _, data.as_ptr().cast(), data.len()) } {
+        0 => Ok(()),
+        _ => Err(EFAULT),
     }
 }
 

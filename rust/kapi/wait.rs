@@ -85,6 +85,13 @@ impl Pollable {
     }
 }
 
+impl PartialEq for Pollable {
+    /// Returns whether both refer to the same open file.
+    fn eq(&self, other: &Self) -> bool {
+        core::ptr::eq::<File>(&**self, &**other)
+    }
+}
+
 impl Deref for Pollable {
     type Target = File;
 
@@ -117,7 +124,9 @@ struct Hook<T> {
     work: Arc<Work<T>>,
 }
 
-/// Waits for an event of one file, and queues one work item when it occurs. Stops waiting on drop.
+/// Waits for an event of a file, and queues one work item when it occurs. Stops waiting on drop.
+///
+/// The file can be replaced, so that a new one needs no allocation.
 ///
 /// # Invariants
 ///
@@ -128,7 +137,7 @@ pub(crate) struct FilePoll<T: Run> {
     #[pin]
     hook: Opaque<Hook<T>>,
     head: *mut ffi::wait_queue_head,
-    file: Pollable,
+    file: Option<Pollable>,
 }
 
 // SAFETY: Any thread may remove the entry from its wait queue, and `head` is only an address.
@@ -147,14 +156,12 @@ struct Table {
 }
 
 impl<T: Run> FilePoll<T> {
-    /// Creates a value that can queue `work` to `worker` when `file` is ready. It is not waiting
-    /// yet.
+    /// Creates a value that can queue `work` to `worker` when a file is ready. It has no file yet.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(crate) fn new(
-        file: Pollable,
         interest: Interest,
         worker: Arc<Worker>,
         work: Arc<Work<T>>,
@@ -170,7 +177,7 @@ impl<T: Run> FilePoll<T> {
             pin_init!(Self {
                 hook: Opaque::new(hook),
                 head: null_mut(),
-                file,
+                file: None,
             }),
             GFP_KERNEL,
         )?;
@@ -181,9 +188,18 @@ impl<T: Run> FilePoll<T> {
         Ok(poll)
     }
 
-    /// Returns the file whose event is waited for.
-    pub(crate) fn file(&self) -> &File {
-        &self.file
+    /// Returns the file whose event can be waited for, if there is one.
+    pub(crate) fn file(&self) -> Option<&Pollable> {
+        self.file.as_ref()
+    }
+
+    /// Replaces the file and returns the old one. Stops waiting, as [`Self::stop`] does.
+    pub(crate) fn set_file(self: Pin<&mut Self>, file: Option<Pollable>) -> Option<Pollable> {
+        // SAFETY: Nothing is moved out of `self` but the file, which is not pinned.
+        let this = unsafe { self.get_unchecked_mut() };
+        this.unhook();
+        // INVARIANT: `head` is null.
+        core::mem::replace(&mut this.file, file)
     }
 
     /// Returns whether it waits for the file to become readable.
@@ -207,7 +223,7 @@ impl<T: Run> FilePoll<T> {
 
     /// Starts waiting, and returns whether the file is ready now, even if it also reports an error.
     /// The work is not queued in this case. If this value is waiting already, the file is not
-    /// polled, and the result is [`Ready::No`]. May sleep.
+    /// polled, and the result is [`Ready::No`], as it is without a file. May sleep.
     ///
     /// # Errors
     ///
@@ -217,6 +233,9 @@ impl<T: Run> FilePoll<T> {
     pub(crate) fn arm(self: Pin<&mut Self>) -> Result<Ready> {
         // SAFETY: Nothing is moved out of `self`.
         let this = unsafe { self.get_unchecked_mut() };
+        let Some(file) = &this.file else {
+            return Ok(Ready::No);
+        };
         if !this.head.is_null() {
             return Ok(Ready::No);
         }
@@ -231,7 +250,7 @@ impl<T: Run> FilePoll<T> {
         };
         // SAFETY: The file is valid, and `table` is what `enqueue` requires. Its entry is valid
         // and, as `head` is null, on no wait queue by the invariant.
-        let mask = unsafe { ffi::vnr_vfs_poll(this.file.as_ptr().cast(), (&raw mut table).cast()) };
+        let mask = unsafe { ffi::vnr_vfs_poll(file.as_ptr().cast(), (&raw mut table).cast()) };
         // INVARIANT: Null, or the file's wait queue to which `enqueue` has added the entry.
         this.head = table.head;
         // SAFETY: The hook is initialised by the invariant, and this field never changes.

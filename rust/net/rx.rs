@@ -31,7 +31,7 @@ use crate::{
 
 /// The receive endpoint of a device.
 pub(crate) struct Rx {
-    /// Reads the packets of the attached socket.
+    /// Reads the packets of the attached socket. Set while the device has an owner.
     receiver: Option<Receiver>,
 }
 
@@ -84,18 +84,26 @@ impl Fate {
 }
 
 impl Rx {
-    /// Creates an endpoint that is not attached.
+    /// Creates an endpoint of a device without an owner.
     pub(super) const fn new() -> Self {
         Self { receiver: None }
     }
 
-    pub(super) fn attach(&mut self, sock: &Arc<Socket>) -> Result {
-        self.receiver = Some(Receiver::new(sock.clone())?);
+    pub(super) fn allocate(&mut self) -> Result {
+        self.receiver = Some(Receiver::new()?);
         Ok(())
     }
 
-    pub(super) fn detach(&mut self) {
+    pub(super) fn free(&mut self) {
         self.receiver = None;
+    }
+
+    /// Receives from `sock` from now on. Packets of the previous socket that were not received are
+    /// put back.
+    pub(super) fn set_socket(&mut self, sock: Option<Arc<Socket>>) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.set_socket(sock);
+        }
     }
 
     pub(super) fn serve(&mut self, session: &mut Session<'_>) -> Next {

@@ -51,17 +51,24 @@ impl Endpoint for Side {
         }
     }
 
-    fn attach(&mut self, backend: &Arc<Socket>) -> Result {
+    fn allocate(&mut self) -> Result {
         match self {
-            Self::Rx(rx) => rx.attach(backend),
-            Self::Tx(tx) => tx.attach(),
+            Self::Rx(rx) => rx.allocate(),
+            Self::Tx(tx) => tx.allocate(),
         }
     }
 
-    fn detach(&mut self) {
+    fn free(&mut self) {
         match self {
-            Self::Rx(rx) => rx.detach(),
-            Self::Tx(tx) => tx.detach(),
+            Self::Rx(rx) => rx.free(),
+            Self::Tx(tx) => tx.free(),
+        }
+    }
+
+    fn set_backend(&mut self, backend: Option<&Arc<Socket>>) {
+        match self {
+            Self::Rx(rx) => rx.set_socket(backend.cloned()),
+            Self::Tx(tx) => tx.reset(),
         }
     }
 

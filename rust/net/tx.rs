@@ -45,8 +45,8 @@ const LARGE: usize = 16 << 10;
 
 /// The transmit endpoint of a device.
 pub(crate) struct Tx {
-    /// The packets that were copied and not sent yet, while a socket is attached. Empty between two
-    /// runs.
+    /// The packets that were copied and not sent yet, while the device has an owner. Empty between
+    /// two runs.
     batch: Option<TxBatch>,
     sender: Sender,
 }
@@ -61,7 +61,7 @@ struct Sender {
 }
 
 impl Tx {
-    /// Creates an endpoint that is not attached.
+    /// Creates an endpoint of a device without an owner.
     pub(super) const fn new() -> Self {
         Self {
             batch: None,
@@ -69,20 +69,22 @@ impl Tx {
         }
     }
 
-    /// Prepares for another socket: discards what was learned about the previous one.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`. On failure nothing changes.
-    pub(super) fn attach(&mut self) -> Result {
+    pub(super) fn allocate(&mut self) -> Result {
         self.batch = Some(TxBatch::new()?);
-        self.sender = Sender::new();
         Ok(())
     }
 
-    /// Frees everything that an attached socket needs.
-    pub(super) fn detach(&mut self) {
+    pub(super) fn free(&mut self) {
         *self = Self::new();
+    }
+
+    /// Prepares for another socket, or none: discards what was learned about the previous one, and
+    /// frees all pages.
+    pub(super) fn reset(&mut self) {
+        if let Some(batch) = &mut self.batch {
+            batch.reset();
+        }
+        self.sender = Sender::new();
     }
 
     /// Returns whether it holds pages for future packets.

@@ -5,9 +5,9 @@
 //! # Locking
 //!
 //! The device's lock is taken before a queue's lock. The locks of two queues are never held
-//! together, except that the shrinker of a queue tries its lock under any other. A flush needs the device's lock and must not be called with a queue's lock held. Work
-//! items take a queue's lock and never the device's lock, so a flush under the device's lock cannot
-//! deadlock.
+//! together, except that the shrinker of a queue tries its lock under any other. A flush needs the
+//! device's lock and must not be called with a queue's lock held. Work items take a queue's lock and
+//! never the device's lock, so a flush under the device's lock cannot deadlock.
 
 use kernel::{
     fs::File,
@@ -63,7 +63,7 @@ use crate::{
 
 /// The owner of a device and the thread that works for it. The thread is dropped first.
 struct Bound {
-    thread: Thread,
+    _thread: Thread,
     owner: Owner,
 }
 
@@ -188,14 +188,13 @@ impl<E: Endpoint> Device<E> {
     pub(super) fn set_owner(&self) -> Result {
         let mut state = self.state.lock();
         state.check_unowned()?;
-        let [rx, tx] = &self.queues.0;
-        let buffers = [rx.buffers()?, tx.buffers()?];
         let owner = Owner::current().map_err(|_| ENOMEM)?;
         let thread = Thread::spawn(state.kind, &owner, &self.domain).map_err(|_| ENOMEM)?;
-        for (queue, buffers) in self.queues.0.iter().zip(buffers) {
-            queue.state.lock().set_buffers(Some(buffers));
-        }
-        state.bound = Some(Bound { thread, owner });
+        self.queues.allocate(thread.worker())?;
+        state.bound = Some(Bound {
+            _thread: thread,
+            owner,
+        });
         Ok(())
     }
 
@@ -229,7 +228,6 @@ impl<E: Endpoint> Device<E> {
         for queue in &self.queues.0 {
             let mut queue = queue.state.lock();
             queue.reset();
-            queue.set_buffers(None);
             queue.set_table(None);
         }
         state.bound = None;
@@ -284,12 +282,12 @@ impl<E: Endpoint> Device<E> {
     pub(super) fn set_backend(
         &self,
         state: &State,
-        queue: &Arc<Work<Queue<E>>>,
+        queue: &Queue<E>,
         open: impl FnOnce() -> Result<Option<E::Backend>>,
     ) -> Result {
         let bound = state.bound()?;
         let mm = bound.owner.check_current()?;
-        match Queue::set_backend(queue, bound.thread.worker(), mm, open)? {
+        match queue.set_backend(mm, open)? {
             Attachment::Same => self.domain.flush(),
             Attachment::None => {}
             Attachment::Changed(retired) => drop(retired.reclaim()),
@@ -301,10 +299,11 @@ impl<E: Endpoint> Device<E> {
     pub(super) fn set_kick(
         &self,
         state: &State,
-        queue: &Arc<Work<Queue<E>>>,
+        queue: &Queue<E>,
         file: Option<Pollable>,
     ) -> Result {
-        let (replaced, result) = Queue::set_kick(queue, state.bound()?.thread.worker(), file);
+        state.bound()?;
+        let (replaced, result) = queue.set_kick(file);
         if replaced {
             self.domain.flush();
         }

@@ -35,15 +35,18 @@ pub(crate) trait Endpoint: Send + Unpin + Sized + 'static {
     /// Returns the largest number of buffers that it takes for one packet.
     fn buffers_max(&self) -> usize;
 
-    /// Prepares for a new backend. On failure nothing changes.
+    /// Allocates what it needs while the device has an owner. On failure nothing changes.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    fn attach(&mut self, backend: &Arc<Self::Backend>) -> Result;
+    fn allocate(&mut self) -> Result;
 
-    /// Releases everything that belongs to the backend.
-    fn detach(&mut self);
+    /// Frees everything that [`Self::allocate`] has allocated.
+    fn free(&mut self);
+
+    /// Releases everything that belongs to the previous backend, and prepares for the new one.
+    fn set_backend(&mut self, backend: Option<&Arc<Self::Backend>>);
 
     /// Returns whether it ever holds memory that it does not need while the queue is idle.
     fn keeps_memory(&self) -> bool;

@@ -8,11 +8,7 @@
 
 use kernel::{
     prelude::*,
-    sync::Arc,
-    uaccess::{
-        UserSlice,
-        UserSliceReader, //
-    },
+    sync::Arc, //
 };
 
 use crate::{
@@ -24,6 +20,10 @@ use crate::{
         nospec::array_index_nospec,
         param,
         thread::ThreadKind,
+        uaccess::{
+            read_current,
+            write_current, //
+        },
         work::Work, //
     },
     vhost::{
@@ -58,14 +58,8 @@ use crate::{
 struct Arg(usize);
 
 impl Arg {
-    fn reader(self, len: usize) -> UserSliceReader {
-        UserSlice::new(UserPtr::from_addr(self.0), len).reader()
-    }
-
     fn read<const N: usize>(self) -> Result<[u8; N]> {
-        let mut bytes = [0; N];
-        self.reader(N).read_slice(&mut bytes)?;
-        Ok(bytes)
+        read_current(self.0)
     }
 
     fn read_u64(self) -> Result<u64> {
@@ -73,9 +67,12 @@ impl Arg {
     }
 
     fn write(self, bytes: &[u8]) -> Result {
-        UserSlice::new(UserPtr::from_addr(self.0), bytes.len())
-            .writer()
-            .write_slice(bytes)
+        write_current(self.0, bytes)
+    }
+
+    /// Returns the address `skip` bytes later.
+    fn after(self, skip: usize) -> Self {
+        Self(self.0.wrapping_add(skip))
     }
 }
 
@@ -143,19 +140,12 @@ impl<E: Endpoint> Device<E> {
         let head = MemoryHeader::from_bytes(&arg.read()?);
         let count = request::regions(&head, param::max_mem_regions())?;
         let mut regions = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
-        let len = count.saturating_mul(MemoryRegion::SIZE);
-        let mut reader = self.after(arg, MemoryHeader::SIZE, len);
+        let mut next = arg.after(MemoryHeader::SIZE);
         for _ in 0..count {
-            let mut bytes = [0; MemoryRegion::SIZE];
-            reader.read_slice(&mut bytes)?;
-            regions.push(MemoryRegion::from_bytes(&bytes), GFP_KERNEL_ACCOUNT)?;
+            regions.push(MemoryRegion::from_bytes(&next.read()?), GFP_KERNEL_ACCOUNT)?;
+            next = next.after(MemoryRegion::SIZE);
         }
         self.set_mem_table(state, regions)
-    }
-
-    /// Returns a reader of `len` bytes at offset `skip` of the argument.
-    fn after(&self, arg: Arg, skip: usize, len: usize) -> UserSliceReader {
-        Arg(arg.0.wrapping_add(skip)).reader(len)
     }
 
     /// Returns the queue with this index.

@@ -12,7 +12,6 @@
 //! another queue held: only the shrinker tries it, under any lock. It must not be held during a flush.
 
 use kernel::{
-    fs::File,
     prelude::*,
     sync::{
         Arc,
@@ -22,21 +21,15 @@ use kernel::{
 
 use crate::{
     kapi::{
-        delay::Delay,
         mm::InMm,
         retire::{
             Domain,
             Retired,
             Slot, //
         },
-        shrinker::{
-            Shrink,
-            Shrinker, //
-        },
+        shrinker::Shrink,
         uaccess::UserMem,
         wait::{
-            FilePoll,
-            Interest,
             Pollable,
             Ready, //
         },
@@ -53,15 +46,11 @@ use crate::{
             Backend,
             Endpoint, //
         },
-        session::Buffers,
         state::{
             Outcome,
             State, //
         },
-        wakers::{
-            Served,
-            Wakers, //
-        },
+        wakers::Served,
     },
     virtqueue::mem::MemFault, //
 };
@@ -82,7 +71,7 @@ pub(super) enum Attachment<T> {
 pub(crate) struct Queue<E: Endpoint> {
     #[pin]
     pub(super) state: Mutex<State<E, Queue<E>>>,
-    backend: Slot<Arc<E::Backend>>,
+    backend: Slot<E::Backend>,
     pub(super) stats: QueueStats,
 }
 
@@ -101,6 +90,10 @@ impl<E: Endpoint> Run for Queue<E> {
 
 impl<E: Endpoint> Served for Queue<E> {
     type Idle = Idle<E>;
+
+    fn idle(work: &Arc<Work<Self>>) -> Result<Arc<Work<Idle<E>>>> {
+        Arc::pin_init(Work::new::<Error>(Ok(Idle(work.clone()))), GFP_KERNEL)
+    }
 }
 
 impl<E: Endpoint> Shrink for Queue<E> {
@@ -122,12 +115,6 @@ impl<E: Endpoint> Shrink for Queue<E> {
 
 /// The work item that checks whether a queue is idle. It does not serve the queue.
 pub(super) struct Idle<E: Endpoint>(Arc<Work<Queue<E>>>);
-
-impl<E: Endpoint> Idle<E> {
-    fn new(queue: &Arc<Work<Queue<E>>>) -> Result<Arc<Work<Self>>> {
-        Arc::pin_init(Work::new::<Error>(Ok(Self(queue.clone()))), GFP_KERNEL)
-    }
-}
 
 impl<E: Endpoint> Run for Idle<E> {
     fn run(work: &Arc<Work<Self>>, _ctx: &Context<'_>) {
@@ -159,14 +146,21 @@ impl<E: Endpoint> Queue<E> {
         &self.stats
     }
 
-    /// Allocates the memory for serving the queue that does not depend on the backend.
+    /// Allocates what the queue needs while the device has an owner. Events will queue `work` to
+    /// `worker`. On failure nothing changes.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn buffers(&self) -> Result<Buffers> {
-        let most = self.state.lock().endpoint.buffers_max();
-        Buffers::new(most)
+    pub(super) fn allocate(work: &Arc<Work<Self>>, worker: &Arc<Worker>) -> Result {
+        work.state.lock().allocate(worker, work)
+    }
+
+    /// Frees what [`Self::allocate`] has allocated, and removes all event sources. The queue must be
+    /// detached. The work that kicks have queued may still run until a flush.
+    pub(super) fn free(&self) {
+        let resources = self.state.lock().take_resources();
+        drop(resources);
     }
 
     /// Attaches the backend that `open` returns, or detaches the current one if it returns `None`.
@@ -177,103 +171,65 @@ impl<E: Endpoint> Queue<E> {
     /// # Errors
     ///
     /// In this order: `EFAULT` when the ring or the memory table is outside user space, the errors
-    /// of `open`, `ENOMEM`, `EFAULT` when the used ring cannot be accessed, `EINVAL` when the
-    /// backend reports an error and is not ready, and the errors of [`Endpoint::attach`]. The old
-    /// backend stays attached then.
+    /// of `open`, `EPERM` when the device has no owner, `ENOMEM`, `EFAULT` when the used ring cannot
+    /// be accessed, `EINVAL` when the backend reports an error and is not ready. The old backend
+    /// stays attached then.
     pub(super) fn set_backend(
-        work: &Arc<Work<Self>>,
-        worker: &Arc<Worker>,
+        &self,
         mm: InMm<'_>,
         open: impl FnOnce() -> Result<Option<E::Backend>>,
-    ) -> Result<Attachment<Arc<E::Backend>>> {
-        let mut state = work.state.lock();
+    ) -> Result<Attachment<E::Backend>> {
+        let mut state = self.state.lock();
         state.check_bounds()?;
         let Some(backend) = open()? else {
-            return Ok(work.detach_locked(&mut state));
+            return Ok(self.detach_locked(&mut state));
         };
-        if state
-            .wakers
-            .as_ref()
-            .is_some_and(|w| same_file(w.file.file(), backend.file()))
-        {
+        let (wakers, _) = state.parts().ok_or(EPERM)?;
+        if wakers.attached() == Some(backend.file()) {
             return Ok(Attachment::Same);
         }
         let backend = Arc::new(backend, GFP_KERNEL)?;
-        let boxed = KBox::new(backend.clone(), GFP_KERNEL)?;
-        let file = backend.file().clone();
-        let interest = state.endpoint.interest();
-        let mut file = FilePoll::new(file, interest, worker.clone(), work.clone())?;
-        let delay = Delay::new(worker.clone(), work.clone())?;
-        let keeps = state.endpoint.keeps_memory();
-        let idle = keeps.then(|| Delay::new(worker.clone(), Idle::new(work)?));
-        let idle = idle.transpose()?;
-        let shrinker = (keeps && state.shrinker.is_none()).then(|| Shrinker::new(work.clone()));
-        let shrinker = shrinker.transpose()?;
         state
             .ring
             .attach(&UserMem::new(mm))
             .map_err(|MemFault| EFAULT)?;
-        let ready = file.as_mut().arm()?;
-        state.endpoint.attach(&backend)?;
-        let retired = work.backend.swap(Some(boxed));
+        let (wakers, endpoint) = state.parts().ok_or(EPERM)?;
+        let ready = wakers.attach(backend.file().clone())?;
+        endpoint.set_backend(Some(&backend));
+        let retired = self.backend.swap(Some(backend));
         // Work that was queued before the swap may have run without a backend, so it is queued
         // again if the backend is ready, and otherwise when it becomes ready.
         if ready == Ready::Yes {
-            file.queue();
+            wakers.wake();
         }
-        state.wakers = Some(Wakers::new(file, delay, idle));
-        state.shrinker = state.shrinker.take().or(shrinker);
         Ok(Attachment::Changed(retired))
     }
 
     /// Detaches the backend, if there is one.
-    pub(super) fn detach(&self) -> Attachment<Arc<E::Backend>> {
+    pub(super) fn detach(&self) -> Attachment<E::Backend> {
         self.detach_locked(&mut self.state.lock())
     }
 
-    fn detach_locked(&self, state: &mut State<E, Self>) -> Attachment<Arc<E::Backend>> {
-        if state.wakers.take().is_none() {
+    fn detach_locked(&self, state: &mut State<E, Self>) -> Attachment<E::Backend> {
+        let Some((wakers, endpoint)) = state.parts() else {
+            return Attachment::None;
+        };
+        if !wakers.detach() {
             return Attachment::None;
         }
-        state.shrinker = None;
-        state.endpoint.detach();
+        endpoint.set_backend(None);
         Attachment::Changed(self.backend.swap(None))
     }
 
-    /// Replaces the kick file. The first value is true if there was one before; the work that it
-    /// has queued may still run until a flush.
+    /// Replaces the kick file; see [`Wakers::set_kick`](super::wakers::Wakers::set_kick).
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, and nothing changes. `EINVAL` when the file reports an error and no kick; the file
-    /// is installed nevertheless.
-    pub(super) fn set_kick(
-        work: &Arc<Work<Self>>,
-        worker: &Arc<Worker>,
-        file: Option<Pollable>,
-    ) -> (bool, Result) {
-        let mut state = work.state.lock();
-        let installed = state.kick.as_ref().map(|k| core::ptr::from_ref(k.file()));
-        if installed == file.as_deref().map(core::ptr::from_ref::<File>) {
-            return (false, Ok(()));
+    /// `EPERM` when the device has no owner, and those of [`Wakers::set_kick`].
+    pub(super) fn set_kick(&self, file: Option<Pollable>) -> (bool, Result) {
+        match self.state.lock().parts() {
+            Some((wakers, _)) => wakers.set_kick(file),
+            None => (false, Err(EPERM)),
         }
-        let kick =
-            file.map(|file| FilePoll::new(file, Interest::Readable, worker.clone(), work.clone()));
-        let mut kick = match kick.transpose() {
-            Ok(kick) => kick,
-            Err(e) => return (false, Err(e)),
-        };
-        let replaced = state.kick.take().is_some();
-        let started = match kick.as_mut() {
-            Some(kick) => kick.as_mut().start(),
-            None => Ok(()),
-        };
-        state.kick = kick;
-        (replaced, started)
     }
-}
-
-/// Returns whether both refer to the same open file.
-fn same_file(a: &File, b: &File) -> bool {
-    core::ptr::eq(a, b)
 }

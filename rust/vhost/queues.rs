@@ -2,10 +2,16 @@
 
 //! The queues of a device, which are shut down together.
 
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 use crate::{
-    kapi::work::Work,
+    kapi::{
+        work::Work,
+        worker::Worker, //
+    },
     vhost::{
         endpoint::Endpoint,
         queue::{
@@ -20,8 +26,20 @@ use crate::{
 pub(super) struct Queues<E: Endpoint>(pub(super) [Arc<Work<Queue<E>>>; QUEUES]);
 
 impl<E: Endpoint> Queues<E> {
-    /// Removes all event sources that queue work: first detaches the backends, transmit first, and
-    /// waits for the work items that use them; then removes the kick files. The work that these
+    /// Allocates what the queues need while the device has an owner. Events will queue their work
+    /// to `worker`. On failure nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn allocate(&self, worker: &Arc<Worker>) -> Result {
+        let [rx, tx] = &self.0;
+        Queue::allocate(rx, worker)?;
+        Queue::allocate(tx, worker).inspect_err(|_| rx.free())
+    }
+
+    /// Frees all of that, and so removes all event sources: first detaches the backends, transmit
+    /// first, and waits for the work items that use them; then removes the rest. The work that kicks
     /// have queued may still run until a flush.
     pub(super) fn let_go(&self) {
         let backends = {
@@ -34,8 +52,7 @@ impl<E: Endpoint> Queues<E> {
             }
         }
         for queue in &self.0 {
-            let kick = queue.state.lock().kick.take();
-            drop(kick);
+            queue.free();
         }
     }
 }

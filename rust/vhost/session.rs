@@ -14,10 +14,6 @@ use kernel::{
 use crate::{
     kapi::{
         eventfd::EventFd,
-        iov::{
-            IoVec,
-            IOV_MAX, //
-        },
         mm::InMm,
         uaccess::UserMem, //
     },
@@ -29,7 +25,6 @@ use crate::{
         mem::MemFault,
         plain::Plain,
         taken,
-        uapi::UsedElem,
         vq::Virtqueue, //
     },
 };
@@ -57,29 +52,6 @@ pub(crate) type Taken<'s, 'q> = taken::Taken<'s, 'q, UserMem<'q>>;
 
 /// The result of taking buffers for a packet to be received.
 pub(crate) type Room<'s, 'q> = taken::Room<Taken<'s, 'q>>;
-
-/// Memory for the segments of one packet and the used entries of a batch, allocated with the
-/// worker.
-pub(crate) struct Buffers {
-    /// The segments of the buffers that are taken.
-    pub(super) segs: KVec<IoVec>,
-    /// The used entries that are not published yet.
-    pub(super) used: KVec<UsedElem>,
-}
-
-impl Buffers {
-    /// Allocates the memory for batches, and for packets of at most `heads` buffers.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(super) fn new(heads: usize) -> Result<Self> {
-        Ok(Self {
-            segs: KVec::with_capacity(IOV_MAX, GFP_KERNEL)?,
-            used: KVec::with_capacity(heads.max(BATCH + 1), GFP_KERNEL)?,
-        })
-    }
-}
 
 /// A run of a queue; see the [module documentation](self).
 pub(crate) struct Session<'q> {

@@ -11,25 +11,24 @@ use crate::{
     kapi::{
         eventfd::EventFd,
         mm::InMm,
-        shrinker::Shrinker,
         uaccess::{
             access_ok,
             UserMem, //
         },
         work::Work,
+        worker::Worker, //
     },
     stats::QueueStats,
     vhost::{
         endpoint::Endpoint,
         request,
+        resources::Resources,
         session::{
-            Buffers,
             Next,
             Session, //
         },
         uapi::VringAddr,
         wakers::{
-            Poll,
             Served,
             Wakers, //
         },
@@ -62,15 +61,10 @@ pub(super) struct State<E, Q: Served> {
     pub(super) ring: Ring,
     table: Option<Arc<MemTable>>,
     hint: usize,
-    buffers: Option<Buffers>,
-    pub(super) kick: Option<Poll<Q>>,
+    /// Set while the device has an owner.
+    resources: Option<Resources<Q>>,
     pub(super) call: Option<EventFd>,
     pub(super) err: Option<EventFd>,
-    /// The event sources other than kicks. Set while a backend is attached, and only then.
-    pub(super) wakers: Option<Wakers<Q>>,
-    /// Calls for the endpoint's memory when the kernel is short of it. Set together with `wakers`, if
-    /// the endpoint keeps memory.
-    pub(super) shrinker: Option<Shrinker<Work<Q>>>,
     pub(super) endpoint: E,
 }
 
@@ -81,19 +75,23 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
             ring: Ring::new(),
             table: None,
             hint: 0,
-            buffers: None,
-            kick: None,
+            resources: None,
             call: None,
             err: None,
-            wakers: None,
-            shrinker: None,
             endpoint,
         }
     }
 
     /// Returns whether a backend is attached.
     pub(super) fn is_attached(&self) -> bool {
-        self.wakers.is_some()
+        let wakers = self.resources.as_ref().map(|r| &r.wakers);
+        wakers.is_some_and(|wakers| wakers.attached().is_some())
+    }
+
+    /// Returns the event sources and the endpoint, or `None` if the device has no owner.
+    pub(super) fn parts(&mut self) -> Option<(&mut Wakers<Q>, &mut E)> {
+        let resources = self.resources.as_mut()?;
+        Some((&mut resources.wakers, &mut self.endpoint))
     }
 
     /// Resets features, ring and eventfds to what they were after open. The queue must be detached.
@@ -159,9 +157,23 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         Ok(())
     }
 
-    /// Sets the memory that runs need. There is none without a worker.
-    pub(super) fn set_buffers(&mut self, buffers: Option<Buffers>) {
-        self.buffers = buffers;
+    /// Allocates what the queue needs while the device has an owner. Events will queue `work` to
+    /// `worker`. On failure nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn allocate(&mut self, worker: &Arc<Worker>, work: &Arc<Work<Q>>) -> Result {
+        let resources = Resources::new(&self.endpoint, worker, work)?;
+        self.endpoint.allocate()?;
+        self.resources = Some(resources);
+        Ok(())
+    }
+
+    /// Takes out all of that, to be freed without the queue's lock. The queue must be detached.
+    pub(super) fn take_resources(&mut self) -> Option<Resources<Q>> {
+        self.endpoint.free();
+        self.resources.take()
     }
 
     /// Runs the queue until there is nothing to transfer or the budget is used up.
@@ -171,16 +183,11 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         mm: InMm<'_>,
         stats: &QueueStats,
     ) -> Outcome {
-        let (Some(table), Some(buffers)) = (self.table.as_ref(), self.buffers.as_mut()) else {
+        let (Some(table), Some(resources)) = (self.table.as_ref(), self.resources.as_mut()) else {
             return Outcome::Done;
         };
-        if self.ring.is_unset() {
-            return Outcome::Done;
-        }
-        let Some(wakers) = self.wakers.as_mut() else {
-            return Outcome::Done;
-        };
-        if wakers.is_early() {
+        let (wakers, buffers) = (&mut resources.wakers, &mut resources.buffers);
+        if self.ring.is_unset() || wakers.attached().is_none() || wakers.is_early() {
             return Outcome::Done;
         }
         wakers.begin();
@@ -220,12 +227,12 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
     /// Called when the idle time has passed: frees memory if the queue has had no run since. Looks
     /// again later if others still use some of it.
     pub(super) fn look_idle(&mut self, stats: &QueueStats) {
-        let Some(wakers) = self.wakers.as_mut() else {
+        let Some((wakers, endpoint)) = self.parts() else {
             return;
         };
         if wakers.was_idle(stats.runs()) {
-            self.endpoint.free_spare();
-            if self.endpoint.holds_memory() {
+            endpoint.free_spare();
+            if endpoint.holds_memory() {
                 wakers.watch(stats.runs());
             }
         }

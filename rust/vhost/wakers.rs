@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The event sources of a queue other than the guest: the backend's file, and timers.
+//! The event sources of a queue: the guest's kicks, the backend's file, and timers.
 //!
 //! Some backends report that they are ready when they are not: a socket whose packets another
 //! reader takes, or a sender without sufficient room. After a run without progress such a backend
@@ -9,6 +9,7 @@
 
 use kernel::{
     prelude::*,
+    sync::Arc,
     time::Delta, //
 };
 
@@ -18,9 +19,15 @@ use crate::{
         shrinker::Shrink,
         wait::{
             FilePoll,
+            Interest,
+            Pollable,
             Ready, //
         },
-        work::Run, //
+        work::{
+            Run,
+            Work, //
+        },
+        worker::Worker,
     },
     vhost::session::BATCH,
 };
@@ -31,25 +38,37 @@ const SHIFT_MAX: u32 = 7;
 /// How long a queue must be idle before its memory is freed.
 const IDLE: Delta = Delta::from_secs(2);
 
-/// Queues work when a file becomes ready.
-pub(super) type Poll<T> = Pin<KBox<FilePoll<T>>>;
-
 /// The work item of a queue.
 pub(super) trait Served: Run + Shrink {
     /// The work item that checks whether the queue is idle.
     type Idle: Run;
+
+    /// Creates the work item that checks whether `work` is idle.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn idle(work: &Arc<Work<Self>>) -> Result<Arc<Work<Self::Idle>>>;
 }
 
-/// The event sources of an attached queue; see the [module documentation](self).
+/// The event sources of a queue; see the [module documentation](self).
 pub(super) struct Wakers<T: Served> {
-    /// Queues the work when the backend's file is ready.
-    pub(super) file: Poll<T>,
+    /// Queues the work when the guest kicks.
+    kick: Pin<KBox<FilePoll<T>>>,
+    /// Queues the work when the backend's file is ready. Has a file while a backend is attached.
+    file: Pin<KBox<FilePoll<T>>>,
     delay: Delay<T>,
-    /// Whether the queue must not run before `delay` has expired.
-    holds: bool,
     /// Queues [`Served::Idle`]. Set if the endpoint keeps memory.
     idle: Option<Delay<T::Idle>>,
-    /// The number of runs when `idle` was started, or `None` if it is not running.
+    past: Past,
+}
+
+/// What is remembered of the runs with a backend.
+#[derive(Default)]
+struct Past {
+    /// Whether the queue must not run before [`Wakers::delay`] has expired.
+    holds: bool,
+    /// The number of runs when [`Wakers::idle`] was started, or `None` if it is not running.
     watched: Option<u64>,
     /// The number of consecutive runs that transferred nothing although the backend was ready.
     vain: u32,
@@ -58,22 +77,90 @@ pub(super) struct Wakers<T: Served> {
 }
 
 impl<T: Served> Wakers<T> {
-    /// Creates the event sources of a queue that is being attached.
-    pub(super) fn new(file: Poll<T>, delay: Delay<T>, idle: Option<Delay<T::Idle>>) -> Self {
-        Self {
-            file,
-            delay,
-            holds: false,
+    /// Creates event sources that queue `work` to `worker`. There are no files yet.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new(
+        interest: Interest,
+        idle: Option<Delay<T::Idle>>,
+        worker: &Arc<Worker>,
+        work: &Arc<Work<T>>,
+    ) -> Result<Self> {
+        Ok(Self {
+            kick: FilePoll::new(Interest::Readable, worker.clone(), work.clone())?,
+            file: FilePoll::new(interest, worker.clone(), work.clone())?,
+            delay: Delay::new(worker.clone(), work.clone())?,
             idle,
-            watched: None,
-            vain: 0,
-            busy: false,
+            past: Past::default(),
+        })
+    }
+
+    /// Replaces the kick file. The first value is true if there was another one before; the work
+    /// that it has queued may still run until a flush.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the file reports an error and no kick; the file is installed nevertheless.
+    pub(super) fn set_kick(&mut self, file: Option<Pollable>) -> (bool, Result) {
+        if self.kick.file() == file.as_ref() {
+            return (false, Ok(()));
         }
+        let old = self.kick.as_mut().set_file(file);
+        (old.is_some(), self.kick.as_mut().start())
+    }
+
+    /// Returns the file of the attached backend.
+    pub(super) fn attached(&self) -> Option<&Pollable> {
+        self.file.file()
+    }
+
+    /// Replaces the backend's file and starts waiting for it. Returns whether it is ready now, in
+    /// which case the work is not queued.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the file reports an error and is not ready. The old file is kept then.
+    pub(super) fn attach(&mut self, file: Pollable) -> Result<Ready> {
+        let old = self.file.as_mut().set_file(Some(file));
+        match self.file.as_mut().arm() {
+            Ok(ready) => {
+                self.forget();
+                Ok(ready)
+            }
+            Err(e) => {
+                self.file.as_mut().set_file(old);
+                // An event of the old file may have been missed. If it has failed, so has it before.
+                let _ = self.file.as_mut().start();
+                Err(e)
+            }
+        }
+    }
+
+    /// Removes the backend's file. Returns whether there was one.
+    pub(super) fn detach(&mut self) -> bool {
+        self.forget();
+        self.file.as_mut().set_file(None).is_some()
+    }
+
+    /// Stops the timers and forgets the runs.
+    fn forget(&mut self) {
+        self.delay.stop();
+        if let Some(idle) = &mut self.idle {
+            idle.stop();
+        }
+        self.past = Past::default();
+    }
+
+    /// Queues the work at once.
+    pub(super) fn wake(&self) {
+        self.file.queue();
     }
 
     /// Returns whether another event has queued the work before the delay has expired.
     pub(super) fn is_early(&self) -> bool {
-        self.holds && self.delay.is_waiting()
+        self.past.holds && self.delay.is_waiting()
     }
 
     /// Called when a run begins.
@@ -85,8 +172,8 @@ impl<T: Served> Wakers<T> {
     /// full.
     #[inline]
     pub(super) fn begin(&mut self) {
-        self.holds = false;
-        if self.busy || !self.file.is_for_reading() {
+        self.past.holds = false;
+        if self.past.busy || !self.file.is_for_reading() {
             self.file.as_mut().stop();
         }
     }
@@ -102,7 +189,7 @@ impl<T: Served> Wakers<T> {
     /// events.
     pub(super) fn wait_for_time(&mut self, delay: Delta) {
         self.end(0);
-        self.holds = true;
+        self.past.holds = true;
         self.delay.start(delay);
     }
 
@@ -137,33 +224,33 @@ impl<T: Served> Wakers<T> {
     /// Queues another run: immediately the first time, because the file may have become ready after
     /// the endpoint had looked, and after a delay from then on.
     fn try_again(&mut self) {
-        if self.vain == 0 {
+        if self.past.vain == 0 {
             self.file.queue();
         } else {
-            let shift = self.vain.min(SHIFT_MAX);
+            let shift = self.past.vain.min(SHIFT_MAX);
             self.delay.start(Delta::from_millis(1 << shift));
         }
-        self.vain = self.vain.saturating_add(1);
+        self.past.vain = self.past.vain.saturating_add(1);
     }
 
     fn count(&mut self, moved: usize) {
-        self.busy = moved >= BATCH;
+        self.past.busy = moved >= BATCH;
         if moved > 0 {
-            self.vain = 0;
+            self.past.vain = 0;
         }
     }
 
     /// Returns whether the idle timer is running.
     #[inline]
     pub(super) fn is_watched(&self) -> bool {
-        self.watched.is_some()
+        self.past.watched.is_some()
     }
 
     /// Starts the idle timer, if there is one. `runs` is the number of runs so far.
     #[cold]
     pub(super) fn watch(&mut self, runs: u64) {
         if let Some(idle) = &mut self.idle {
-            self.watched = Some(runs);
+            self.past.watched = Some(runs);
             idle.start(IDLE);
         }
     }
@@ -171,11 +258,17 @@ impl<T: Served> Wakers<T> {
     /// Called when the idle timer has expired. Returns whether there was no run since it was
     /// started; otherwise starts it again.
     pub(super) fn was_idle(&mut self, runs: u64) -> bool {
-        if self.watched == Some(runs) {
-            self.watched = None;
-            return true;
+        match self.past.watched {
+            Some(then) if then == runs => {
+                self.past.watched = None;
+                true
+            }
+            Some(_) => {
+                self.watch(runs);
+                false
+            }
+            // The backend was replaced after the timer had expired.
+            None => false,
         }
-        self.watch(runs);
-        false
     }
 }

@@ -19,13 +19,15 @@ NAMES = {"c": "C module", "rust": "this module", "off": "``vhost=off``"}
 
 KIB = ("KiB", 1 / 1024, "less")
 MICRO = ("µs", 1, "less")
+# A step of another row, which is the one that is judged.
+STEP = ("µs", 1, "step")
 COST = ("µs", 1 / 1000, "less")
 RATE = ("/s", 1, "more")
 MBIT = ("Mbit/s", 8e-6, "more")
 
 # For each part: its heading; words for parts of the names of rows; and for each pattern of names
 # the title of the row, and its unit with the factor to it and what is better: less, more, or
-# neither.
+# neither; a step is not judged.
 PARTS = {
     "devices": (
         "Memory and time of a device",
@@ -40,10 +42,10 @@ PARTS = {
             (r"memory-(\d+)-idle", "{}: idle again", KIB),
             (r"memory-(\d+)-closed", "{}: closed", (*KIB[:2], "neither")),
             (r"time-(\d+)-open", "{}: to open", MICRO),
-            (r"time-(\d+)-owner", "{}: SET_OWNER", MICRO),
-            (r"time-(\d+)-rings", "{}: memory, rings, eventfds", MICRO),
-            (r"time-(\d+)-attach", "{}: backends", MICRO),
-            (r"time-(\d+)-setup", "{}: to set up, all three", MICRO),
+            (r"time-(\d+)-setup", "{}: to set up", MICRO),
+            (r"time-(\d+)-owner", "{}: set-up: SET_OWNER", STEP),
+            (r"time-(\d+)-rings", "{}: set-up: memory, rings, eventfds", STEP),
+            (r"time-(\d+)-attach", "{}: set-up: backends", STEP),
             (r"time-(\d+)-close", "{}: to close", MICRO),
             (r"time-(\d+)-all", "{}: all of that", MICRO),
         ],
@@ -117,7 +119,7 @@ def ratio(peers, rival, better):
     if better == "neither" or not rounds:
         return "", False
     # Two rounds are too few for quartiles.
-    judged = len(rounds) >= 3
+    judged = len(rounds) >= 3 and better != "step"
     low, mid, high = quartiles([ours[n] / theirs[n] for n in rounds])
     behind = judged and (low > 1 if better == "less" else high < 1)
     return f"{mid:.2f} [{low:.2f}, {high:.2f}]" + (" behind" if behind else ""), behind

@@ -26,7 +26,10 @@ use crate::vhost::session::{
     Session,
     Taken, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 fn needs_send<T: Send>(_: T) {}
 
@@ -43,7 +46,7 @@ pub(crate) fn read<'a>(slot: &'a Slot<u32>, ctx: &'a Context<'_>) -> Option<&'a 
     slot.read(ctx)
 }
 
-pub(crate) fn swap(slot: &Slot<u32>) -> Option<KBox<u32>> {
+pub(crate) fn swap(slot: &Slot<u32>) -> Option<Arc<u32>> {
     let retired: Retired<u32> = slot.swap(None);
     retired.reclaim()
 }

@@ -174,10 +174,10 @@ fn measure_time(path: &str, places: &[Place]) -> [(&'static str, f64); 7] {
     let close = step();
     [
         ("open", open),
+        ("setup", owner + told + attach),
         ("owner", owner),
         ("rings", told),
         ("attach", attach),
-        ("setup", owner + told + attach),
         ("close", close),
         ("all", open + owner + told + attach + close),
     ]

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a queue needs to be served, allocated when its device gets an owner.
+//!
+//! It is allocated at once, so that later requests need little time and cannot fail for lack of
+//! memory.
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    kapi::{
+        delay::Delay,
+        iov::{
+            IoVec,
+            IOV_MAX, //
+        },
+        shrinker::Shrinker,
+        work::Work,
+        worker::Worker, //
+    },
+    vhost::{
+        endpoint::Endpoint,
+        session::BATCH,
+        wakers::{
+            Served,
+            Wakers, //
+        },
+    },
+    virtqueue::uapi::UsedElem,
+};
+
+/// Memory for the segments of one packet and the used entries of a batch.
+pub(super) struct Buffers {
+    /// The segments of the buffers that are taken.
+    pub(super) segs: KVec<IoVec>,
+    /// The used entries that are not published yet.
+    pub(super) used: KVec<UsedElem>,
+}
+
+impl Buffers {
+    /// Allocates the memory for batches, and for packets of at most `heads` buffers.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn new(heads: usize) -> Result<Self> {
+        Ok(Self {
+            segs: KVec::with_capacity(IOV_MAX, GFP_KERNEL)?,
+            used: KVec::with_capacity(heads.max(BATCH + 1), GFP_KERNEL)?,
+        })
+    }
+}
+
+/// The resources of a queue; see the [module documentation](self). `Q` is the queue, whose work is
+/// queued.
+pub(super) struct Resources<Q: Served> {
+    pub(super) buffers: Buffers,
+    pub(super) wakers: Wakers<Q>,
+    /// Calls for the endpoint's memory when the kernel is short of it. Set if the endpoint keeps
+    /// memory.
+    _shrinker: Option<Shrinker<Work<Q>>>,
+}
+
+impl<Q: Served> Resources<Q> {
+    /// Allocates the resources for `endpoint`. Events will queue `work` to `worker`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new<E: Endpoint>(
+        endpoint: &E,
+        worker: &Arc<Worker>,
+        work: &Arc<Work<Q>>,
+    ) -> Result<Self> {
+        let keeps = endpoint.keeps_memory();
+        let idle = keeps.then(|| Delay::new(worker.clone(), Q::idle(work)?));
+        let shrinker = keeps.then(|| Shrinker::new(work.clone()));
+        Ok(Self {
+            buffers: Buffers::new(endpoint.buffers_max())?,
+            wakers: Wakers::new(endpoint.interest(), idle.transpose()?, worker, work)?,
+            _shrinker: shrinker.transpose()?,
+        })
+    }
+}
