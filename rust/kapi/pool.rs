@@ -34,9 +34,9 @@ impl<const MAX: usize> Pool<MAX> {
         }
     }
 
-    /// Allocates a page with `alloc`, to which is passed whether to charge it, and returns its index.
-    /// It is the last page, or replaces the one at `oldest` if the pool is full. Returns `None`
-    /// without memory.
+    /// Allocates a page with `alloc`, to which is passed whether to charge it, and returns its
+    /// index. It is the last page, or replaces the one at `oldest` if the pool is full. Returns
+    /// `None` without memory.
     pub(super) fn add(&mut self, alloc: fn(bool) -> Option<Page>, oldest: usize) -> Option<usize> {
         let page = alloc(self.uncharged > 0)?;
         let charged = page.is_charged();

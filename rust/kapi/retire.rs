@@ -31,9 +31,9 @@ pub(crate) use super::worker::Domain;
 ///
 /// # Invariants
 ///
-/// `value` is null or a reference from [`Arc::into_raw`] that the slot owns. It is dereferenced only
-/// with a context of `domain`. The reference is dropped only after a flush of `domain` that follows
-/// its removal, or when the slot is dropped.
+/// `value` is null or a reference from [`Arc::into_raw`] that the slot owns. It is dereferenced
+/// only with a context of `domain`. The reference is dropped only after a flush of `domain` that
+/// follows its removal, or when the slot is dropped.
 pub(crate) struct Slot<T> {
     value: Atomic<*mut T>,
     domain: Arc<Domain>,
@@ -61,9 +61,9 @@ impl<T: Send + Sync> Slot<T> {
             return None;
         }
         // SAFETY: By the invariant the reference to a removed value is dropped only after a flush
-        // that follows the removal. The flush waits for the item that `ctx` belongs to, because by the invariant of
-        // `Worker` its worker is in the domain and has not exited. The reference outlives neither
-        // `ctx` nor the slot.
+        // that follows the removal. The flush waits for the item that `ctx` belongs to, because by
+        // the invariant of `Worker` its worker is in the domain and has not exited. The reference
+        // outlives neither `ctx` nor the slot.
         unsafe { self.value.load(Acquire).as_ref() }
     }
 
@@ -82,8 +82,8 @@ impl<T> Drop for Slot<T> {
     fn drop(&mut self) {
         let value = *self.value.get_mut();
         if !value.is_null() {
-            // SAFETY: By the invariant it is a reference of ours. No work item uses it, because what
-            // `read` returns borrows the slot, and `&mut self` is exclusive.
+            // SAFETY: By the invariant it is a reference of ours. No work item uses it, because
+            // what `read` returns borrows the slot, and `&mut self` is exclusive.
             drop(unsafe { Arc::from_raw(value.cast_const()) });
         }
     }
@@ -93,8 +93,8 @@ impl<T> Drop for Slot<T> {
 ///
 /// # Invariants
 ///
-/// `value` is null or a reference from [`Arc::into_raw`] that was in a slot of `domain` and is owned
-/// by this value.
+/// `value` is null or a reference from [`Arc::into_raw`] that was in a slot of `domain` and is
+/// owned by this value.
 #[must_use = "the value is in use until it has been reclaimed"]
 pub(crate) struct Retired<T> {
     value: *mut T,

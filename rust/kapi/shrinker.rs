@@ -49,8 +49,8 @@ impl<T: Shrink> Shrink for Work<T> {
 ///
 /// # Invariants
 ///
-/// `shrinker` is registered with `count::<T>` and `scan::<T>`. Its `private_data` is the object that
-/// `_keeper` refers to.
+/// `shrinker` is registered with `count::<T>` and `scan::<T>`. Its `private_data` is the object
+/// that `_keeper` refers to.
 pub(crate) struct Shrinker<T: Shrink> {
     shrinker: NonNull<ffi::shrinker>,
     /// Dropped after `shrinker` is freed, see `drop`.
@@ -94,8 +94,8 @@ impl<T: Shrink> Shrinker<T> {
 }
 
 impl<T: Shrink> Drop for Shrinker<T> {
-    /// Waits for calls of the functions to return. Since these wait for no lock, the caller may hold
-    /// a lock of the object.
+    /// Waits for calls of the functions to return. Since these wait for no lock, the caller may
+    /// hold a lock of the object.
     fn drop(&mut self) {
         // SAFETY: The shrinker is registered by the invariant, and this is the only place where it
         // is freed. Nobody calls its functions afterwards.
@@ -129,7 +129,8 @@ unsafe extern "C" fn scan<T: Shrink>(
     match keeper.scan() {
         0 => STOP,
         freed => {
-            // All that can be freed is freed: reclaim must not call again for the rest of its share.
+            // All that can be freed is freed: reclaim must not call again for the rest of its
+            // share.
             // SAFETY: `control` is valid and ours during the call by the safety requirements.
             unsafe { (*control).nr_scanned = (*control).nr_to_scan.max(freed) };
             freed

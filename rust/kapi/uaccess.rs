@@ -6,8 +6,8 @@
 //! results in an error. A [`UserMem`] needs the token [`InMm`], which proves that the memory is the
 //! owner's.
 //!
-//! [`kernel::uaccess`] also checks at run time that the kernel's side of a copy is within one
-//! object. That takes longer than the copies made here, whose bounds a slice guarantees.
+//! Unlike [`kernel::uaccess`], these functions do not check at run time that the kernel's side of a
+//! copy is within one object: a slice guarantees it, and the check takes longer than a short copy.
 //!
 //! C header: [`include/linux/uaccess.h`](srctree/include/linux/uaccess.h)
 
@@ -89,6 +89,8 @@ impl<'a> UserMem<'a> {
 
 /// Reads `N` bytes at `addr` in the current address space. May sleep.
 ///
+/// For the arguments of ioctls, which are in the memory of the caller. Work items use [`UserMem`].
+///
 /// # Errors
 ///
 /// `EFAULT` if any byte is not accessible.
@@ -98,7 +100,7 @@ pub(crate) fn read_current<const N: usize>(addr: usize) -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Writes `data` at `addr` in the current address space. May sleep.
+/// Writes `data` at `addr` in the current address space. May sleep. See [`read_current`].
 ///
 /// # Errors
 ///

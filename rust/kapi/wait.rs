@@ -51,6 +51,17 @@ impl Interest {
             Self::Writable => kernel::bindings::POLLOUT,
         }
     }
+
+    /// Returns what `mask`, the result of a file's `poll` operation, says about this event.
+    fn state(self, mask: u32) -> Result<Ready> {
+        if mask & self.mask() != 0 {
+            Ok(Ready::Yes)
+        } else if mask & kernel::bindings::POLLERR != 0 {
+            Err(EINVAL)
+        } else {
+            Ok(Ready::No)
+        }
+    }
 }
 
 /// The state of a file with regard to an event.
@@ -58,7 +69,7 @@ impl Interest {
 pub(crate) enum Ready {
     /// The file is ready.
     Yes,
-    /// The file is not ready. The work is queued when it becomes ready.
+    /// The file is not ready.
     No,
 }
 
@@ -82,6 +93,17 @@ impl Pollable {
     pub(super) unsafe fn new(file: ARef<File>) -> Self {
         // INVARIANT: By the safety requirements of this function.
         Self(file)
+    }
+
+    /// Returns whether the file is ready now, even if it also reports an error. Does not start
+    /// waiting. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the file reports an error and is not ready.
+    pub(crate) fn poll(&self, interest: Interest) -> Result<Ready> {
+        // SAFETY: The file is valid. Without a poll table no wait queue is used.
+        interest.state(unsafe { ffi::vnr_vfs_poll(self.as_ptr().cast(), null_mut()) })
     }
 }
 
@@ -119,7 +141,7 @@ pub(super) fn check_files() -> Result {
 #[repr(C)]
 struct Hook<T> {
     entry: ffi::wait_queue_entry,
-    mask: u32,
+    interest: Interest,
     worker: Arc<Worker>,
     work: Arc<Work<T>>,
 }
@@ -168,7 +190,7 @@ impl<T: Run> FilePoll<T> {
     ) -> Result<Pin<KBox<Self>>> {
         let hook = Hook {
             entry: ffi::wait_queue_entry::default(),
-            mask: interest.mask(),
+            interest,
             worker,
             work,
         };
@@ -204,8 +226,12 @@ impl<T: Run> FilePoll<T> {
 
     /// Returns whether it waits for the file to become readable.
     pub(crate) fn is_for_reading(&self) -> bool {
+        matches!(self.interest(), Interest::Readable)
+    }
+
+    fn interest(&self) -> Interest {
         // SAFETY: The hook is initialised by the invariant, and this field never changes.
-        unsafe { (*self.hook.get()).mask == Interest::Readable.mask() }
+        unsafe { (*self.hook.get()).interest }
     }
 
     /// Starts waiting. If the file is ready now, queues the work at once, even if the file also
@@ -222,8 +248,9 @@ impl<T: Run> FilePoll<T> {
     }
 
     /// Starts waiting, and returns whether the file is ready now, even if it also reports an error.
-    /// The work is not queued in this case. If this value is waiting already, the file is not
-    /// polled, and the result is [`Ready::No`], as it is without a file. May sleep.
+    /// The work is not queued in this case, but when the file becomes ready later. If this value is
+    /// waiting already, the file is not polled, and the result is [`Ready::No`], as it is without a
+    /// file. May sleep.
     ///
     /// # Errors
     ///
@@ -253,15 +280,7 @@ impl<T: Run> FilePoll<T> {
         let mask = unsafe { ffi::vnr_vfs_poll(file.as_ptr().cast(), (&raw mut table).cast()) };
         // INVARIANT: Null, or the file's wait queue to which `enqueue` has added the entry.
         this.head = table.head;
-        // SAFETY: The hook is initialised by the invariant, and this field never changes.
-        let want = unsafe { (*this.hook.get()).mask };
-        if mask & want != 0 {
-            Ok(Ready::Yes)
-        } else if mask & kernel::bindings::POLLERR != 0 {
-            Err(EINVAL)
-        } else {
-            Ok(Ready::No)
-        }
+        this.interest().state(mask)
     }
 
     /// Queues the work now.
@@ -338,9 +357,9 @@ unsafe extern "C" fn wake<T: Run>(
     let hook = unsafe { entry.byte_sub(offset_of!(Hook<T>, entry)) }.cast::<Hook<T>>();
     // SAFETY: As above; these fields never change. There is no reference to the entry itself, which
     // is written to when its neighbours in the wait queue change.
-    let (want, worker, work) = unsafe { ((*hook).mask, &(*hook).worker, &(*hook).work) };
+    let (interest, worker, work) = unsafe { ((*hook).interest, &(*hook).worker, &(*hook).work) };
     // SAFETY: Only the value of the key is used.
-    if unsafe { ffi::vnr_key_to_poll(key) } & want != 0 {
+    if unsafe { ffi::vnr_key_to_poll(key) } & interest.mask() != 0 {
         worker.queue(work);
     }
     0

@@ -6,8 +6,8 @@
 //!
 //! The device's lock is taken before a queue's lock. The locks of two queues are never held
 //! together, except that the shrinker of a queue tries its lock under any other. A flush needs the
-//! device's lock and must not be called with a queue's lock held. Work items take a queue's lock and
-//! never the device's lock, so a flush under the device's lock cannot deadlock.
+//! device's lock and must not be called with a queue's lock held. Work items take a queue's lock
+//! and never the device's lock, so a flush under the device's lock cannot deadlock.
 
 use kernel::{
     fs::File,

@@ -46,6 +46,7 @@ pub(crate) trait Endpoint: Send + Unpin + Sized + 'static {
     fn free(&mut self);
 
     /// Releases everything that belongs to the previous backend, and prepares for the new one.
+    /// Called only after [`Self::allocate`].
     fn set_backend(&mut self, backend: Option<&Arc<Self::Backend>>);
 
     /// Returns whether it ever holds memory that it does not need while the queue is idle.

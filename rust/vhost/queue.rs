@@ -9,7 +9,8 @@
 //! old one is freed when no work item uses it.
 //!
 //! The queue's lock may be taken with the device's lock held or without, but never with the lock of
-//! another queue held: only the shrinker tries it, under any lock. It must not be held during a flush.
+//! another queue held: only the shrinker tries it, under any lock. It must not be held during a
+//! flush.
 
 use kernel::{
     prelude::*,
@@ -29,10 +30,7 @@ use crate::{
         },
         shrinker::Shrink,
         uaccess::UserMem,
-        wait::{
-            Pollable,
-            Ready, //
-        },
+        wait::Pollable,
         work::{
             Context,
             Run,
@@ -156,8 +154,8 @@ impl<E: Endpoint> Queue<E> {
         work.state.lock().allocate(worker, work)
     }
 
-    /// Frees what [`Self::allocate`] has allocated, and removes all event sources. The queue must be
-    /// detached. The work that kicks have queued may still run until a flush.
+    /// Frees what [`Self::allocate`] has allocated, and removes all event sources. The queue must
+    /// be detached. The work that kicks have queued may still run until a flush.
     pub(super) fn free(&self) {
         let resources = self.state.lock().take_resources();
         drop(resources);
@@ -171,9 +169,9 @@ impl<E: Endpoint> Queue<E> {
     /// # Errors
     ///
     /// In this order: `EFAULT` when the ring or the memory table is outside user space, the errors
-    /// of `open`, `EPERM` when the device has no owner, `ENOMEM`, `EFAULT` when the used ring cannot
-    /// be accessed, `EINVAL` when the backend reports an error and is not ready. The old backend
-    /// stays attached then.
+    /// of `open`, `EPERM` when the device has no owner, `ENOMEM`, `EFAULT` when the used ring
+    /// cannot be accessed, `EINVAL` when the backend reports an error and is not ready. The old
+    /// backend stays attached then.
     pub(super) fn set_backend(
         &self,
         mm: InMm<'_>,
@@ -193,15 +191,14 @@ impl<E: Endpoint> Queue<E> {
             .ring
             .attach(&UserMem::new(mm))
             .map_err(|MemFault| EFAULT)?;
+        let file = backend.file().clone();
+        let _ = file.poll(state.endpoint.interest())?;
         let (wakers, endpoint) = state.parts().ok_or(EPERM)?;
-        let ready = wakers.attach(backend.file().clone())?;
         endpoint.set_backend(Some(&backend));
         let retired = self.backend.swap(Some(backend));
-        // Work that was queued before the swap may have run without a backend, so it is queued
-        // again if the backend is ready, and otherwise when it becomes ready.
-        if ready == Ready::Yes {
-            wakers.wake();
-        }
+        // Work that was queued before the swap may have run without a backend. So the new one is
+        // polled after the swap, and the work is queued again if it is ready.
+        wakers.attach(file);
         Ok(Attachment::Changed(retired))
     }
 

@@ -38,9 +38,9 @@ impl<E: Endpoint> Queues<E> {
         Queue::allocate(tx, worker).inspect_err(|_| rx.free())
     }
 
-    /// Frees all of that, and so removes all event sources: first detaches the backends, transmit
-    /// first, and waits for the work items that use them; then removes the rest. The work that kicks
-    /// have queued may still run until a flush.
+    /// Detaches the backends, transmit first, and waits for the work items that use them. Then
+    /// frees what [`Self::allocate`] has allocated, which removes all event sources. The work that
+    /// kicks have queued may still run until a flush.
     pub(super) fn let_go(&self) {
         let backends = {
             let [rx, tx] = &self.0;

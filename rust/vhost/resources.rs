@@ -2,8 +2,7 @@
 
 //! What a queue needs to be served, allocated when its device gets an owner.
 //!
-//! It is allocated at once, so that later requests need little time and cannot fail for lack of
-//! memory.
+//! Later requests replace files and backends without allocating any of it.
 
 use kernel::{
     prelude::*,

@@ -20,7 +20,10 @@ use crate::{
     },
     stats::QueueStats,
     vhost::{
-        endpoint::Endpoint,
+        endpoint::{
+            Backend,
+            Endpoint, //
+        },
         request,
         resources::Resources,
         session::{
@@ -170,7 +173,8 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         Ok(())
     }
 
-    /// Takes out all of that, to be freed without the queue's lock. The queue must be detached.
+    /// Frees the endpoint's part of what [`Self::allocate`] has allocated, and returns the rest.
+    /// The queue must be detached.
     pub(super) fn take_resources(&mut self) -> Option<Resources<Q>> {
         self.endpoint.free();
         self.resources.take()
@@ -187,7 +191,13 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
             return Outcome::Done;
         };
         let (wakers, buffers) = (&mut resources.wakers, &mut resources.buffers);
-        if self.ring.is_unset() || wakers.attached().is_none() || wakers.is_early() {
+        match wakers.attached() {
+            // The backend was replaced while this run waited for the lock.
+            Some(file) if file != backend.file() => return Outcome::Again,
+            Some(_) => {}
+            None => return Outcome::Done,
+        }
+        if self.ring.is_unset() || wakers.is_early() {
             return Outcome::Done;
         }
         wakers.begin();

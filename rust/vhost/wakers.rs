@@ -63,7 +63,7 @@ pub(super) struct Wakers<T: Served> {
     past: Past,
 }
 
-/// What is remembered of the runs with a backend.
+/// What is remembered of the runs with the current backend.
 #[derive(Default)]
 struct Past {
     /// Whether the queue must not run before [`Wakers::delay`] has expired.
@@ -116,25 +116,14 @@ impl<T: Served> Wakers<T> {
         self.file.file()
     }
 
-    /// Replaces the backend's file and starts waiting for it. Returns whether it is ready now, in
-    /// which case the work is not queued.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` when the file reports an error and is not ready. The old file is kept then.
-    pub(super) fn attach(&mut self, file: Pollable) -> Result<Ready> {
-        let old = self.file.as_mut().set_file(Some(file));
-        match self.file.as_mut().arm() {
-            Ok(ready) => {
-                self.forget();
-                Ok(ready)
-            }
-            Err(e) => {
-                self.file.as_mut().set_file(old);
-                // An event of the old file may have been missed. If it has failed, so has it before.
-                let _ = self.file.as_mut().start();
-                Err(e)
-            }
+    /// Replaces the backend's file and starts waiting for it. Runs must find the new backend
+    /// already, because the work may be queued at once.
+    pub(super) fn attach(&mut self, file: Pollable) {
+        self.forget();
+        self.file.as_mut().set_file(Some(file));
+        if self.file.as_mut().start().is_err() {
+            // The file has failed just now, and no event may come. A run will see to it.
+            self.file.queue();
         }
     }
 
@@ -151,11 +140,6 @@ impl<T: Served> Wakers<T> {
             idle.stop();
         }
         self.past = Past::default();
-    }
-
-    /// Queues the work at once.
-    pub(super) fn wake(&self) {
-        self.file.queue();
     }
 
     /// Returns whether another event has queued the work before the delay has expired.
@@ -256,7 +240,7 @@ impl<T: Served> Wakers<T> {
     }
 
     /// Called when the idle timer has expired. Returns whether there was no run since it was
-    /// started; otherwise starts it again.
+    /// started. If there was one, starts it again.
     pub(super) fn was_idle(&mut self, runs: u64) -> bool {
         match self.past.watched {
             Some(then) if then == runs => {
@@ -267,7 +251,7 @@ impl<T: Served> Wakers<T> {
                 self.watch(runs);
                 false
             }
-            // The backend was replaced after the timer had expired.
+            // The backend was replaced or detached after the timer had expired.
             None => false,
         }
     }

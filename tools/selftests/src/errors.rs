@@ -19,6 +19,10 @@ pub fn run(suite: &mut Suite, path: &str) {
     suite.case("a backend with an error and no frame is refused", || {
         alone(path)
     });
+    suite.case(
+        "a backend that is refused leaves the old one in place",
+        || replaced_by_none(path),
+    );
     suite.case_c_fails(
         "a backend with an error and a frame is attached",
         "it looks at the error only",
@@ -79,6 +83,26 @@ fn alone(path: &str) -> Outcome {
         "a socket whose interface is down"
     );
     Ok(())
+}
+
+fn replaced_by_none(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
+    let down = Tap::new(0);
+    let refused = Wire::new(&down, false);
+    down.set_up(false);
+    // The run that this causes waits for a frame.
+    net.rx_post(&[&[(BUFFERS, 2048, 0)]]);
+    std::thread::sleep(Duration::from_millis(300));
+    ensure_eq!(
+        net.dev.set_backend(RX, refused.as_raw_fd()),
+        Err(EINVAL),
+        "a socket whose interface is down"
+    );
+    let sent = frame(1, 300);
+    net.wire.send(&sent).map_err(|e| format!("send: {e:?}"))?;
+    received(&mut net, &sent)?;
+    net.check_tx(2)
 }
 
 fn with_frame(path: &str) -> Outcome {
