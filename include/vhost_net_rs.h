@@ -125,6 +125,7 @@ void vnr_put_task_struct(struct task_struct *task);
 /* rust/helpers/uaccess.c */
 int vnr_get_user16(u16 *value, const u16 __user *addr);
 int vnr_put_user16(u16 value, u16 __user *addr);
+unsigned long vnr_clear_user(void __user *to, unsigned long n);
 bool vnr_access_ok(unsigned long addr, unsigned long len);
 unsigned long vnr_array_index_nospec(unsigned long index, unsigned long size);
 

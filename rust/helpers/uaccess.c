@@ -12,6 +12,11 @@ int vnr_put_user16(u16 value, u16 __user *addr)
 	return put_user(value, addr);
 }
 
+unsigned long vnr_clear_user(void __user *to, unsigned long n)
+{
+	return clear_user(to, n);
+}
+
 bool vnr_access_ok(unsigned long addr, unsigned long len)
 {
 	return access_ok((void __user *)addr, len);

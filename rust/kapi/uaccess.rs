@@ -109,6 +109,19 @@ pub(crate) fn write_current(addr: usize, data: &[u8]) -> Result {
     copy_to(addr, data)
 }
 
+/// Zeroes `len` bytes at `addr` in the current address space. May sleep.
+///
+/// # Errors
+///
+/// `EFAULT` if any byte is not accessible.
+pub(crate) fn clear_current(addr: usize, len: usize) -> Result {
+    // SAFETY: `clear_user` checks the address.
+    match unsafe { ffi::vnr_clear_user(addr as *mut _, len) } {
+        0 => Ok(()),
+        _ => Err(EFAULT),
+    }
+}
+
 #[inline]
 fn copy_from(addr: usize, out: &mut [u8]) -> Result {
     // SAFETY: `out` is valid for writes of its length, so the object size check that this function

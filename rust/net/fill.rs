@@ -90,6 +90,7 @@ impl<'a> Run<'a> {
         match (self.negotiated.vhost_hlen(), self.negotiated.sock_hlen()) {
             (0, hdr::LEN) => self.straight_with::<{ hdr::LEN }>(batch, session),
             (0, hdr::BASE) => self.straight_with::<{ hdr::BASE }>(batch, session),
+            (0, hdr::TUNNEL) => self.straight_with::<{ hdr::TUNNEL }>(batch, session),
             _ => Stop::Long,
         }
     }

@@ -8,6 +8,9 @@ pub(super) const BASE: usize = 10;
 /// The length in bytes of the header with `num_buffers`.
 pub(super) const LEN: usize = 12;
 
+/// The length in bytes of the header with the offsets of a UDP tunnel.
+pub(super) const TUNNEL: usize = 24;
+
 /// The byte offset of `num_buffers`.
 pub(super) const NUM_BUFFERS: usize = 10;
 

@@ -233,8 +233,10 @@ impl Rx {
     /// Writes the fields of the header that the socket has not written.
     #[inline(always)]
     fn write_header(taken: &Taken<'_, '_>, negotiated: Negotiated) -> Result<(), MemFault> {
-        if negotiated.vhost_hlen() > 0 {
-            taken.write_at(0, &[0; hdr::BASE])?;
+        let hlen = negotiated.vhost_hlen();
+        if hlen > 0 {
+            let zeroes = [0; hdr::TUNNEL];
+            taken.write_at(0, zeroes.get(..hlen).unwrap_or(&zeroes))?;
         }
         if negotiated.sets_num_buffers() {
             taken.write_u16_at(hdr::NUM_BUFFERS, taken.count())?;

@@ -233,12 +233,13 @@ impl<E: Endpoint> Device<E> {
         state.bound = None;
     }
 
-    /// VHOST_SET_FEATURES for both queues. The features take effect with the next run.
+    /// VHOST_SET_FEATURES and VHOST_SET_FEATURES_ARRAY for both queues. The features take effect
+    /// with the next run.
     ///
     /// # Errors
     ///
     /// `EOPNOTSUPP` for a feature that is not offered.
-    pub(super) fn set_features(&self, features: u64) -> Result {
+    pub(super) fn set_features(&self, features: u128) -> Result {
         if features & !OFFERED != 0 {
             return Err(EOPNOTSUPP);
         }

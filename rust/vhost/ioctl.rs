@@ -6,7 +6,9 @@
 //! the owner or the argument is checked first: for the ioctls of vhost-net itself it is the
 //! argument, for those of vhost it is the owner.
 
+use core::mem::size_of;
 use kernel::{
+    current,
     prelude::*,
     sync::Arc, //
 };
@@ -21,6 +23,7 @@ use crate::{
         param,
         thread::ThreadKind,
         uaccess::{
+            clear_current,
             read_current,
             write_current, //
         },
@@ -48,10 +51,16 @@ use crate::{
         },
     },
     virtqueue::{
-        features::OFFERED,
+        features::{
+            self,
+            OFFERED, //
+        },
         mem::MemoryRegion, //
     },
 };
+
+/// The number of words of an array after which pending signals are checked.
+const WORDS_AT_ONCE: u64 = 1 << 12;
 
 /// The argument of an ioctl: an address in the caller's memory.
 #[derive(Clone, Copy)]
@@ -68,6 +77,51 @@ impl Arg {
 
     fn write(self, bytes: &[u8]) -> Result {
         write_current(self.0, bytes)
+    }
+
+    fn write_u64(self, value: u64) -> Result {
+        self.write(&value.to_ne_bytes())
+    }
+
+    /// Writes the features to a `struct vhost_features_array`, as many words as it has. Words that
+    /// the features do not have are zeroed.
+    fn write_features(self) -> Result {
+        let count = self.read_u64()?;
+        let mut next = self.after(uapi::FEATURES_ARRAY_SIZE);
+        for (_, word) in (0..count).zip(features::to_words(OFFERED)) {
+            next.write_u64(word)?;
+            next = next.after(size_of::<u64>());
+        }
+        let rest = usize::try_from(count).unwrap_or(usize::MAX);
+        let rest = rest.saturating_sub(features::WORDS);
+        clear_current(next.0, rest.saturating_mul(size_of::<u64>()))
+    }
+
+    /// Reads a `struct vhost_features_array`. Words that it does not have are zero.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`; `EOPNOTSUPP` when a word that the features do not have is not zero; `EINTR` when a
+    /// signal is pending and there are many of those.
+    fn read_features(self) -> Result<u128> {
+        let count = self.read_u64()?;
+        let mut words = [0; features::WORDS];
+        let mut next = self.after(uapi::FEATURES_ARRAY_SIZE);
+        for (_, word) in (0..count).zip(&mut words) {
+            *word = next.read_u64()?;
+            next = next.after(size_of::<u64>());
+        }
+        for index in words.len() as u64..count {
+            // Userspace determines how many there are.
+            if index % WORDS_AT_ONCE == 0 && current!().signal_pending() {
+                return Err(EINTR);
+            }
+            if next.read_u64()? != 0 {
+                return Err(EOPNOTSUPP);
+            }
+            next = next.after(size_of::<u64>());
+        }
+        Ok(features::from_words(words))
     }
 
     /// Returns the address `skip` bytes later.
@@ -91,9 +145,11 @@ impl<E: Endpoint> Device<E> {
         let arg = Arg(arg);
         match cmd {
             uapi::NET_SET_BACKEND => self.net_set_backend(arg, open),
-            uapi::GET_FEATURES => arg.write(&OFFERED.to_ne_bytes()),
-            uapi::SET_FEATURES => self.set_features(arg.read_u64()?),
-            uapi::GET_BACKEND_FEATURES => arg.write(&BACKEND_OFFERED.to_ne_bytes()),
+            uapi::GET_FEATURES => arg.write_u64(OFFERED as u64),
+            uapi::SET_FEATURES => self.set_features(arg.read_u64()?.into()),
+            uapi::GET_FEATURES_ARRAY => arg.write_features(),
+            uapi::SET_FEATURES_ARRAY => self.set_features(arg.read_features()?),
+            uapi::GET_BACKEND_FEATURES => arg.write_u64(BACKEND_OFFERED),
             uapi::SET_BACKEND_FEATURES => self.set_backend_features(arg.read_u64()?),
             uapi::SET_OWNER => self.set_owner(),
             uapi::RESET_OWNER => self.reset_owner(),

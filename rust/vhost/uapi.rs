@@ -42,8 +42,13 @@ pub(crate) const SET_VRING_ERR: u32 = ioc(WRITE, 0x22, VringFile::SIZE);
 pub(crate) const SET_BACKEND_FEATURES: u32 = ioc(WRITE, 0x25, 8);
 pub(crate) const GET_BACKEND_FEATURES: u32 = ioc(READ, 0x26, 8);
 pub(crate) const NET_SET_BACKEND: u32 = ioc(WRITE, 0x30, VringFile::SIZE);
+pub(crate) const GET_FEATURES_ARRAY: u32 = ioc(READ, 0x83, FEATURES_ARRAY_SIZE);
+pub(crate) const SET_FEATURES_ARRAY: u32 = ioc(WRITE, 0x83, FEATURES_ARRAY_SIZE);
 pub(crate) const SET_FORK_FROM_OWNER: u32 = ioc(WRITE, 0x84, 1);
 pub(crate) const GET_FORK_FROM_OWNER: u32 = ioc(READ, 0x85, 1);
+
+/// The size in bytes of `struct vhost_features_array` without its words.
+pub(crate) const FEATURES_ARRAY_SIZE: usize = 8;
 
 /// Decodes the fields of a structure one after the other.
 struct Fields<'a>(&'a [u8]);
@@ -205,5 +210,7 @@ const _: () = assert!(SET_VRING_CALL == 0x4008_AF21 && SET_VRING_ERR == 0x4008_A
 const _: () = assert!(SET_BACKEND_FEATURES == 0x4008_AF25);
 const _: () = assert!(GET_BACKEND_FEATURES == 0x8008_AF26);
 const _: () = assert!(NET_SET_BACKEND == 0x4008_AF30);
+const _: () = assert!(GET_FEATURES_ARRAY == 0x8008_AF83);
+const _: () = assert!(SET_FEATURES_ARRAY == 0x4008_AF83);
 const _: () = assert!(SET_FORK_FROM_OWNER == 0x4001_AF84);
 const _: () = assert!(GET_FORK_FROM_OWNER == 0x8001_AF85);

@@ -5,32 +5,62 @@
 //! The properties that the data path needs are derived once, when userspace sets the features.
 
 /// `VIRTIO_NET_F_MRG_RXBUF`: a packet may span several receive buffers.
-const NET_F_MRG_RXBUF: u64 = 1 << 15;
+const NET_F_MRG_RXBUF: u128 = 1 << 15;
 /// `VIRTIO_F_NOTIFY_ON_EMPTY`: interrupt the guest when it has no more available buffers, even if
 /// it suppresses interrupts.
-const F_NOTIFY_ON_EMPTY: u64 = 1 << 24;
+const F_NOTIFY_ON_EMPTY: u128 = 1 << 24;
 /// `VHOST_NET_F_VIRTIO_NET_HDR`: the device adds and removes the virtio-net header, and the socket
 /// does not use one. For a guest the same bit is `VIRTIO_F_ANY_LAYOUT`, which needs no support here
 /// because any layout of descriptors is accepted in any case.
-const NET_F_VIRTIO_NET_HDR: u64 = 1 << 27;
+const NET_F_VIRTIO_NET_HDR: u128 = 1 << 27;
 /// `VIRTIO_RING_F_INDIRECT_DESC`.
-const RING_F_INDIRECT_DESC: u64 = 1 << 28;
+const RING_F_INDIRECT_DESC: u128 = 1 << 28;
 /// `VIRTIO_RING_F_EVENT_IDX`: each side tells the other at which index it wants a notification.
-const RING_F_EVENT_IDX: u64 = 1 << 29;
+const RING_F_EVENT_IDX: u128 = 1 << 29;
 /// `VIRTIO_F_VERSION_1`.
-const F_VERSION_1: u64 = 1 << 32;
+const F_VERSION_1: u128 = 1 << 32;
 
-/// The features that VHOST_GET_FEATURES returns.
-pub(crate) const OFFERED: u64 = NET_F_MRG_RXBUF
+/// `VIRTIO_F_RING_RESET`: the driver may reset a single queue. For the device that is a sequence of
+/// requests from userspace, which are valid for one queue while the other one runs.
+const F_RING_RESET: u128 = 1 << 40;
+
+/// `VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO`: the driver receives packets for segmentation within a UDP
+/// tunnel.
+const NET_F_GUEST_UDP_TUNNEL_GSO: u128 = 1 << 65;
+/// `VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO`: the driver sends such packets.
+const NET_F_HOST_UDP_TUNNEL_GSO: u128 = 1 << 67;
+
+/// The number of 64-bit words that the feature bits have in VHOST_GET_FEATURES_ARRAY.
+pub(crate) const WORDS: usize = 2;
+
+/// The features that VHOST_GET_FEATURES_ARRAY returns.
+pub(crate) const OFFERED: u128 = NET_F_MRG_RXBUF
     | F_NOTIFY_ON_EMPTY
     | NET_F_VIRTIO_NET_HDR
     | RING_F_INDIRECT_DESC
     | RING_F_EVENT_IDX
-    | F_VERSION_1;
+    | F_VERSION_1
+    | F_RING_RESET
+    | NET_F_GUEST_UDP_TUNNEL_GSO
+    | NET_F_HOST_UDP_TUNNEL_GSO;
 
-/// The lengths in bytes of `struct virtio_net_hdr` and `struct virtio_net_hdr_mrg_rxbuf`.
+/// Returns the words of feature bits, the least significant one first.
+pub(crate) const fn to_words(features: u128) -> [u64; WORDS] {
+    // CAST: The lower and the upper half.
+    [features as u64, (features >> 64) as u64]
+}
+
+/// Returns the feature bits from their words.
+pub(crate) const fn from_words([low, high]: [u64; WORDS]) -> u128 {
+    // CAST: Widening.
+    low as u128 | ((high as u128) << 64)
+}
+
+/// The lengths in bytes of `struct virtio_net_hdr`, `struct virtio_net_hdr_mrg_rxbuf` and `struct
+/// virtio_net_hdr_v1_hash_tunnel`.
 const HDR_LEN: usize = 10;
 const HDR_LEN_MRG: usize = 12;
+const HDR_LEN_TUNNEL: usize = 24;
 
 /// The properties that follow from the negotiated features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,11 +84,14 @@ impl Negotiated {
         sock_hlen: 0,
     };
 
-    /// Derives the properties from the feature bits of VHOST_SET_FEATURES.
-    pub(crate) const fn new(features: u64) -> Self {
+    /// Derives the properties from the feature bits of VHOST_SET_FEATURES_ARRAY.
+    pub(crate) const fn new(features: u128) -> Self {
         let mergeable = features & NET_F_MRG_RXBUF != 0;
         let sets_num_buffers = mergeable || features & F_VERSION_1 != 0;
-        let hlen = if sets_num_buffers {
+        let tunnel = NET_F_GUEST_UDP_TUNNEL_GSO | NET_F_HOST_UDP_TUNNEL_GSO;
+        let hlen = if features & tunnel != 0 {
+            HDR_LEN_TUNNEL
+        } else if sets_num_buffers {
             HDR_LEN_MRG
         } else {
             HDR_LEN

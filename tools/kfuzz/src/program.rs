@@ -24,9 +24,11 @@ const AVAIL: u64 = 0x1000;
 const USED: u64 = 0x2000;
 
 /// Requests by number, with invalid ones.
-const REQUESTS: [u64; 20] = [
+const REQUESTS: [u64; 22] = [
     GET_FEATURES,
     SET_FEATURES,
+    GET_FEATURES_ARRAY,
+    SET_FEATURES_ARRAY,
     SET_OWNER,
     RESET_OWNER,
     SET_MEM_TABLE,

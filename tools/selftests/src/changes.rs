@@ -4,9 +4,9 @@
 
 use crate::{
     ensure, ensure_eq,
-    guest::Memory,
-    net::{frame, Tap},
-    setup::{endurance, Net, Options, BUFFERS},
+    guest::{Memory, Ring, DESC_WRITE},
+    net::{frame, Tap, Wire},
+    setup::{endurance, rounds, Net, Options, BUFFERS, RING_AT},
     tap::{Outcome, Suite},
     vhost::*,
 };
@@ -18,6 +18,9 @@ use std::{
 
 pub fn run(suite: &mut Suite, path: &str) {
     suite.case("swaps of the backend under traffic", || swaps(path));
+    suite.case("one queue is reset while the other one sends", || {
+        reset(path)
+    });
     suite.case("the memory table is replaced under traffic", || {
         new_tables(path)
     });
@@ -97,6 +100,58 @@ fn swaps(path: &str) -> Outcome {
     while net.wire.recv(0).is_some() {}
     net.check_tx(1)?;
     net.check_rx(2, 500)
+}
+
+/// The driver resets the receive queue and enables it again with a ring of another size
+/// (VIRTIO_F_RING_RESET).
+fn reset(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let features = F_VERSION_1 | F_RING_RESET;
+    let mut net = Net::start(path, &mem, Options::new(features));
+    let dev = net.dev.try_clone().map_err(|e| format!("{e:?}"))?;
+    let (tap, wire) = (net.tap.as_raw_fd(), Wire::onto(&net.tap.name));
+    let [kick, call] = [EventFd::new(), EventFd::new()];
+    let done = AtomicBool::new(false);
+    let again = |round: u32| -> Outcome {
+        let err = |e: Errno| format!("round {round}: {e:?}");
+        dev.set_backend(RX, -1).map_err(err)?;
+        let base = dev.base(RX).map_err(err)?;
+        ensure_eq!(base, u32::from(round > 0), "base in round {round}");
+        let mut ring = Ring::new(&mem, RING_AT[0], 4 << (round % 5), false);
+        dev.set_num(RX, ring.size.into()).map_err(err)?;
+        dev.set_base(RX, 0).map_err(err)?;
+        dev.set_addr(ring.addr(RX)).map_err(err)?;
+        dev.set_kick(RX, kick.as_raw_fd()).map_err(err)?;
+        dev.set_call(RX, call.as_raw_fd()).map_err(err)?;
+        dev.set_backend(RX, tap).map_err(err)?;
+        ring.add(&[(BUFFERS + 0x1000, 2048, DESC_WRITE)]);
+        ring.publish();
+        kick.signal(1);
+        let sent = frame(round, 60 + round as usize % 1000);
+        wire.send(&sent).map_err(err)?;
+        let used = ring.wait_used().ok_or("no used entry for RX")?;
+        ensure_eq!(used.1 as usize, 12 + sent.len(), "used length");
+        let got = mem.read(BUFFERS + 0x1000 + 12, sent.len());
+        ensure!(got == sent, "the frame of round {round} arrived changed");
+        Ok(())
+    };
+    let (sent, result) = std::thread::scope(|scope| {
+        let resetter = scope.spawn(|| {
+            let result = (0..rounds(1000)).try_for_each(again);
+            done.store(true, Ordering::Release);
+            result
+        });
+        let sent = flood(&mut net, || until(&done));
+        (sent, resetter.join().expect("the resetter"))
+    });
+    result?;
+    crate::diag!("{sent} frames were sent meanwhile");
+    while net.ring(TX).free() < net.options.size {
+        net.ring(TX).wait_used().ok_or("a buffer was lost")?;
+    }
+    ensure!(sent > 0, "the other queue did not send");
+    ensure_eq!(net.events[1].err.take(), 0, "errors signalled");
+    Ok(())
 }
 
 fn new_tables(path: &str) -> Outcome {

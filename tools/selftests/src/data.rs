@@ -46,6 +46,7 @@ pub fn run(suite: &mut Suite, path: &str) {
         limited_sndbuf(path)
     });
     crate::vlan::run(suite, path);
+    crate::tunnel::run(suite, path);
     suite.case("a kernel thread serves as a task does", || kthread(path));
     crate::slots::run(suite, path);
     crate::interrupts::run(suite, path);

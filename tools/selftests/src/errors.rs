@@ -57,13 +57,6 @@ fn packet_socket<'m>(path: &str, mem: &'m Memory) -> (Net<'m>, Tap, Wire) {
     (net, tap, wire)
 }
 
-fn inject(tap: &Tap, frame: &[u8]) -> Outcome {
-    // SAFETY: The frame is readable.
-    let n = unsafe { libc::write(tap.as_raw_fd(), frame.as_ptr().cast(), frame.len()) };
-    ensure_eq!(n, frame.len() as isize, "length of what the tap took");
-    Ok(())
-}
-
 fn received(net: &mut Net<'_>, sent: &[u8]) -> Outcome {
     let used = net.ring(RX).wait_used_for(SOON);
     let (_, used) = used.ok_or("no used entry for RX")?;
@@ -109,7 +102,7 @@ fn with_frame(path: &str) -> Outcome {
     let mem = Memory::new();
     let (mut net, tap, wire) = packet_socket(path, &mem);
     let sent = frame(1, 300);
-    inject(&tap, &sent)?;
+    tap.inject(&sent).map_err(|e| format!("inject: {e:?}"))?;
     ensure!(readable(&wire, 2000), "the frame did not arrive");
     tap.set_up(false);
     net.rx_post(&[&[(BUFFERS, 2048, 0)]]);
@@ -135,7 +128,7 @@ fn comes_and_goes(path: &str) -> Outcome {
     std::thread::sleep(Duration::from_millis(300));
     tap.set_up(true);
     let sent = frame(2, 300);
-    inject(&tap, &sent)?;
+    tap.inject(&sent).map_err(|e| format!("inject: {e:?}"))?;
     received(&mut net, &sent)
 }
 

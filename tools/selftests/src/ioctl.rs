@@ -2,6 +2,7 @@
 
 //! Every ioctl: success, each errno in its order, and that a failure changes nothing.
 
+mod features;
 mod messages;
 
 use crate::{
@@ -20,8 +21,9 @@ const UNKNOWN: u64 = 0x4008_AF7F;
 
 pub fn run(suite: &mut Suite, path: &str, c: bool) {
     suite.case("features: offered, restricted, refused", || {
-        features(path, c)
+        in_one_word(path, c)
     });
+    features::run(suite, path);
     suite.case("backend features", || backend_features(path, c));
     suite.case("owner: none, one, twice, reset", || owner(path));
     suite.case("owner: everything that needs one is EPERM without", || {
@@ -45,10 +47,16 @@ pub fn owned(path: &str) -> Vhost {
     dev
 }
 
-fn features(path: &str, c: bool) -> Outcome {
+fn in_one_word(path: &str, c: bool) -> Outcome {
     let dev = Vhost::open(path);
     let offered = dev.features().map_err(|e| format!("{e:?}"))?;
-    let ours = F_MRG_RXBUF | F_NOTIFY_ON_EMPTY | F_NET_HDR | F_INDIRECT | F_EVENT_IDX | F_VERSION_1;
+    let ours = F_MRG_RXBUF
+        | F_NOTIFY_ON_EMPTY
+        | F_NET_HDR
+        | F_INDIRECT
+        | F_EVENT_IDX
+        | F_VERSION_1
+        | F_RING_RESET;
     ensure_eq!(offered & ours, ours, "features that must be offered");
     if !c {
         ensure_eq!(offered, ours, "features offered early");

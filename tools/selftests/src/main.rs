@@ -29,6 +29,7 @@ mod spare;
 mod storm;
 mod told;
 mod travel;
+mod tunnel;
 mod vlan;
 mod waits;
 

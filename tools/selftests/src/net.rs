@@ -28,6 +28,9 @@ const IFF_NO_PI: i16 = 0x1000;
 const IFF_VNET_HDR: i16 = 0x4000;
 const TUN_F_CSUM: usize = 1;
 const TUN_F_TSO4: usize = 2;
+const TUN_F_UDP_TUNNEL_GSO: usize = 0x80;
+/// The length of the header with the offsets of a UDP tunnel.
+pub const TUNNEL_HDR: usize = 24;
 pub const SOL_PACKET: i32 = 263;
 const PACKET_VNET_HDR: i32 = 15;
 const PACKET_QDISC_BYPASS: i32 = 20;
@@ -102,13 +105,25 @@ impl Tap {
         request.ifr_ifru.ifru_flags = self.flags;
         ioctl(raw, TUNSETIFF, &mut request);
         if hdr > 0 {
-            ioctl(raw, TUNSETVNETHDRSZ, &mut (hdr as i32));
-            // SAFETY: The argument is a number.
-            let ret = unsafe { libc::ioctl(raw, TUNSETOFFLOAD as _, TUN_F_CSUM | TUN_F_TSO4) };
-            assert!(ret >= 0, "TUNSETOFFLOAD: {:?}", Errno::last());
+            self.set_hdr(hdr);
         }
         let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
         self.set_up(true);
+    }
+
+    /// Sets the length of the header, and the offloads that it can describe.
+    pub fn set_hdr(&self, hdr: usize) {
+        let raw = self.as_raw_fd();
+        ioctl(raw, TUNSETVNETHDRSZ, &mut (hdr as i32));
+        let tunnel = if hdr < TUNNEL_HDR {
+            0
+        } else {
+            TUN_F_UDP_TUNNEL_GSO
+        };
+        let offloads = TUN_F_CSUM | TUN_F_TSO4 | tunnel;
+        // SAFETY: The argument is a number.
+        let ret = unsafe { libc::ioctl(raw, TUNSETOFFLOAD as _, offloads) };
+        assert!(ret >= 0, "TUNSETOFFLOAD: {:?}", Errno::last());
     }
 
     /// Another file descriptor of the same tap.
@@ -151,6 +166,18 @@ impl Tap {
         unsafe {
             libc::fcntl(raw, libc::F_SETFL, libc::O_NONBLOCK);
             while libc::read(raw, buf.as_mut_ptr().cast(), buf.len()) > 0 {}
+        }
+    }
+
+    /// Injects a frame with its header, as if the interface had received it. The tap must not be
+    /// attached.
+    pub fn inject(&self, frame: &[u8]) -> Result<(), Errno> {
+        // SAFETY: The frame is readable.
+        let n = unsafe { libc::write(self.as_raw_fd(), frame.as_ptr().cast(), frame.len()) };
+        if n == frame.len() as isize {
+            Ok(())
+        } else {
+            Err(Errno::last())
         }
     }
 

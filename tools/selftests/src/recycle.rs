@@ -5,7 +5,7 @@
 
 mod ends;
 mod flow;
-mod forward;
+pub mod forward;
 mod held;
 mod leaks;
 mod lengths;

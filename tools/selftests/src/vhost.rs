@@ -14,6 +14,10 @@ pub const F_NET_HDR: u64 = 1 << 27;
 pub const F_INDIRECT: u64 = 1 << 28;
 pub const F_EVENT_IDX: u64 = 1 << 29;
 pub const F_VERSION_1: u64 = 1 << 32;
+pub const F_RING_RESET: u64 = 1 << 40;
+/// Those of the second word.
+pub const F_GUEST_UDP_TUNNEL_GSO: u64 = 1 << (65 - 64);
+pub const F_HOST_UDP_TUNNEL_GSO: u64 = 1 << (67 - 64);
 
 pub const GET_FEATURES: u64 = 0x8008_AF00;
 pub const SET_FEATURES: u64 = 0x4008_AF00;
@@ -28,6 +32,8 @@ pub const SET_VRING_KICK: u64 = 0x4008_AF20;
 pub const SET_VRING_CALL: u64 = 0x4008_AF21;
 pub const SET_VRING_ERR: u64 = 0x4008_AF22;
 pub const SET_BACKEND_FEATURES: u64 = 0x4008_AF25;
+pub const GET_FEATURES_ARRAY: u64 = 0x8008_AF83;
+pub const SET_FEATURES_ARRAY: u64 = 0x4008_AF83;
 pub const GET_BACKEND_FEATURES: u64 = 0x8008_AF26;
 pub const NET_SET_BACKEND: u64 = 0x4008_AF30;
 pub const SET_FORK_FROM_OWNER: u64 = 0x4001_AF84;
@@ -161,6 +167,19 @@ impl Vhost {
 
     pub fn set_features(&self, mut value: u64) -> Result {
         self.with(SET_FEATURES, &mut value)
+    }
+
+    /// The first `N` words of the features.
+    pub fn features_array<const N: usize>(&self) -> Result<[u64; N]> {
+        let mut array = [u64::MAX; 16];
+        array[0] = N as u64;
+        self.with(GET_FEATURES_ARRAY, &mut array)?;
+        Ok(std::array::from_fn(|at| array[1 + at]))
+    }
+
+    pub fn set_features_array(&self, words: &[u64]) -> Result {
+        let array = [&[words.len() as u64], words].concat();
+        self.raw(SET_FEATURES_ARRAY, array.as_ptr() as usize)
     }
 
     pub fn backend_features(&self) -> Result<u64> {

@@ -34,7 +34,7 @@ const COPIES: Request = Request {
     least: 1,
 };
 
-const DEVICE: [Request; 7] = [
+const DEVICE: [Request; 9] = [
     Request {
         name: "GET_FEATURES",
         op: |n, s| tells(n.dev.features(), s.features),
@@ -44,6 +44,19 @@ const DEVICE: [Request; 7] = [
         name: "SET_FEATURES",
         op: |n, _| n.dev.set_features(F_VERSION_1 | F_EVENT_IDX),
         effect: effects::event_idx,
+        ..COPIES
+    },
+    Request {
+        name: "GET_FEATURES_ARRAY",
+        op: |n, s| tells(n.dev.features_array::<4>(), [s.features, 0, 0, 0]),
+        least: 3,
+        ..COPIES
+    },
+    Request {
+        name: "SET_FEATURES_ARRAY",
+        op: |n, _| n.dev.set_features_array(&[F_VERSION_1 | F_EVENT_IDX, 0, 0]),
+        effect: effects::event_idx,
+        least: 4,
         ..COPIES
     },
     Request {
@@ -116,8 +129,8 @@ const RINGS: [Request; 7] = [
         when: &[Detached, Serving],
         op: |n, s| n.dev.set_kick(TX, s.fd()),
         effect: effects::kicked,
-        errnos: &[EFAULT, ENOMEM],
-        least: 3,
+        least: 2,
+        ..COPIES
     },
     Request {
         name: "SET_VRING_CALL",
@@ -148,7 +161,7 @@ const BACKENDS: [Request; 3] = [
         op: |n, s| swap(n, s, TX),
         effect: effects::sends_to_spare,
         errnos: &[EFAULT, ENOMEM],
-        least: 3,
+        least: 2,
     },
     Request {
         name: "NET_SET_BACKEND, receive",
@@ -156,7 +169,7 @@ const BACKENDS: [Request; 3] = [
         op: |n, s| swap(n, s, RX),
         effect: effects::receives_from_spare,
         errnos: &[EFAULT, ENOMEM],
-        least: 4,
+        least: 2,
     },
     Request {
         name: "NET_SET_BACKEND, none",

@@ -42,6 +42,8 @@ fn ioctl_numbers() {
         (uapi::SET_BACKEND_FEATURES, 0x4008_AF25),
         (uapi::GET_BACKEND_FEATURES, 0x8008_AF26),
         (uapi::NET_SET_BACKEND, 0x4008_AF30),
+        (uapi::GET_FEATURES_ARRAY, 0x8008_AF83),
+        (uapi::SET_FEATURES_ARRAY, 0x4008_AF83),
         (uapi::SET_FORK_FROM_OWNER, 0x4001_AF84),
         (uapi::GET_FORK_FROM_OWNER, 0x8001_AF85),
     ];

@@ -252,7 +252,7 @@ fn check_parts(u: &mut Unstructured<'_>, layout: Layout, parts: &Parts) -> Resul
     let event_idx = (features >> 29) & 1 == 1;
     let end = address(u, USER_END)?;
     let asked = RefCell::new(Vec::new());
-    let got = layout.parts_ok(Negotiated::new(features), |at, len| {
+    let got = layout.parts_ok(Negotiated::new(features.into()), |at, len| {
         let range = (u128::from(at), u128::from(len));
         asked.borrow_mut().push(range);
         below(end, range.0, range.1)

@@ -40,7 +40,7 @@ fn guest(u: &mut Unstructured<'_>) -> Result<()> {
     let at = u.arbitrary()?;
     driver.start(at);
     let features = if u.arbitrary()? { EVENT } else { 0 };
-    let negotiated = Negotiated::new(features);
+    let negotiated = Negotiated::new(features.into());
     let mut ring = driver.device(negotiated, at);
     let size = usize::from(driver.size);
     let mut content = vec![(0, 0); size];

@@ -5,24 +5,41 @@
 use crate::{
     vhost::uapi::BACKEND_OFFERED,
     virtqueue::features::{
+        from_words,
+        to_words,
         Negotiated,
         OFFERED, //
     },
 };
 
-const MRG: u64 = 1 << 15;
-const ON_EMPTY: u64 = 1 << 24;
-const HDR: u64 = 1 << 27;
-const EVENT: u64 = 1 << 29;
-const V1: u64 = 1 << 32;
+const MRG: u128 = 1 << 15;
+const ON_EMPTY: u128 = 1 << 24;
+const HDR: u128 = 1 << 27;
+const EVENT: u128 = 1 << 29;
+const V1: u128 = 1 << 32;
+
+const RECEIVES: u128 = 1 << 65;
+const SENDS: u128 = 1 << 67;
 
 #[test]
 fn offered() {
-    let bits: Vec<u32> = (0..64).filter(|bit| (OFFERED >> bit) & 1 != 0).collect();
-    assert_eq!(bits, [15, 24, 27, 28, 29, 32]);
+    let bits: Vec<u32> = (0..128).filter(|bit| (OFFERED >> bit) & 1 != 0).collect();
+    assert_eq!(bits, [15, 24, 27, 28, 29, 32, 40, 65, 67]);
     // All of them are features of the C module, which userspace requests by name.
-    assert_eq!(OFFERED & !0x0000_010B_3D00_8000, 0);
+    let [low, high] = to_words(OFFERED);
+    assert_eq!((low & !0x0000_010B_3D00_8000, high & !0xA), (0, 0));
     assert_eq!(BACKEND_OFFERED, 0);
+}
+
+#[test]
+fn words() {
+    assert_eq!(to_words((2 << 64) | 1), [1, 2]);
+    for bit in 0..128 {
+        let words = to_words(1 << bit);
+        assert_eq!(words[bit / 64], 1 << (bit % 64), "bit {bit}");
+        assert_eq!(words[1 - bit / 64], 0, "bit {bit}");
+        assert_eq!(from_words(words), 1 << bit);
+    }
 }
 
 #[test]
@@ -48,9 +65,19 @@ fn header_lengths() {
         (HDR | V1, 12, 0),
         (HDR | MRG, 12, 0),
         (HDR | MRG | V1, 12, 0),
+        (RECEIVES | V1, 0, 24),
+        (SENDS | V1, 0, 24),
+        (RECEIVES | SENDS | MRG | V1, 0, 24),
+        (SENDS, 0, 24),
+        (HDR | RECEIVES | V1, 24, 0),
+        (HDR | SENDS, 24, 0),
     ];
     // Unrelated features.
-    for other in [0, EVENT | ON_EMPTY | (1 << 28), !(MRG | V1 | HDR)] {
+    for other in [
+        0,
+        EVENT | ON_EMPTY | (1 << 28),
+        !(MRG | V1 | HDR | RECEIVES | SENDS),
+    ] {
         for (features, ours, socks) in table {
             let negotiated = Negotiated::new(features | other);
             assert_eq!(negotiated.vhost_hlen(), ours, "{features:#x}");
@@ -61,10 +88,10 @@ fn header_lengths() {
 
 #[test]
 fn answers() {
-    for features in 0..1u64 << 5 {
+    for features in 0..1u128 << 5 {
         let bit = |at: u32| (features >> at) & 1 != 0;
         let (mrg, on_empty, event, v1, hdr) = (bit(0), bit(1), bit(2), bit(3), bit(4));
-        let set = |yes: bool, bit: u64| if yes { bit } else { 0 };
+        let set = |yes: bool, bit: u128| if yes { bit } else { 0 };
         let negotiated = Negotiated::new(
             set(mrg, MRG)
                 | set(on_empty, ON_EMPTY)

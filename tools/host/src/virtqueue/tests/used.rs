@@ -23,8 +23,8 @@ use crate::{
     },
 };
 
-const EVENT: u64 = 1 << 29;
-const ON_EMPTY: u64 = 1 << 24;
+const EVENT: u128 = 1 << 29;
+const ON_EMPTY: u128 = 1 << 24;
 
 /// The state of both sides in counters that do not wrap around.
 struct Model {
@@ -36,7 +36,7 @@ struct Model {
 
 impl Model {
     /// Whether `count` more entries require an interrupt, by the contract's text.
-    fn publish(&mut self, count: u64, features: u64, drained: bool, wish: u16) -> bool {
+    fn publish(&mut self, count: u64, features: u128, drained: bool, wish: u16) -> bool {
         self.used += count;
         if features & ON_EMPTY != 0 && drained {
             return true;
