@@ -281,6 +281,12 @@ pub fn endurance(count: u32) -> impl Iterator<Item = u32> {
     (0..count).take_while(move |_| end.is_none_or(|end| Instant::now() < end))
 }
 
+/// The time for which traffic is observed that goes on by itself: longer on a slow kernel, where
+/// little moves.
+pub fn observed() -> Duration {
+    Duration::from_secs(if SLOW.load(Ordering::Relaxed) { 6 } else { 2 })
+}
+
 /// The number of rounds, reduced on a slow kernel.
 pub fn rounds(count: u32) -> u32 {
     if SLOW.load(Ordering::Relaxed) {

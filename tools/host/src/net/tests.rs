@@ -10,8 +10,8 @@ use super::hdr::{
 };
 use crate::cases;
 
-fn header(flags: u8, hdr_len: u16, start: u16, offset: u16) -> [u8; 12] {
-    let mut header = [0xa5; 12];
+fn header(flags: u8, hdr_len: u16, start: u16, offset: u16) -> [u8; hdr::LEN] {
+    let mut header = [0xa5; hdr::LEN];
     header[0] = flags;
     header[2..4].copy_from_slice(&hdr_len.to_le_bytes());
     header[6..8].copy_from_slice(&start.to_le_bytes());
@@ -19,19 +19,27 @@ fn header(flags: u8, hdr_len: u16, start: u16, offset: u16) -> [u8; 12] {
     header
 }
 
+/// A header of `kind` bytes that begins like this one.
+fn of_kind(kind: usize, begin: [u8; hdr::LEN]) -> Vec<u8> {
+    let rest = [0xee; hdr::TUNNEL];
+    [&begin[..], &rest].concat()[..kind].to_vec()
+}
+
 #[test]
 fn places() {
     assert_eq!(hdr::BASE, 10);
     assert_eq!(hdr::LEN, 12);
+    assert_eq!(hdr::TUNNEL, 24);
     assert_eq!(hdr::NUM_BUFFERS, 10);
 }
 
 proptest! {
     #![proptest_config(cases(2000))]
 
-    /// Only `hdr_len` is changed, and only to what the checksum needs.
+    /// Only `hdr_len` is changed, and only to what the checksum needs, in each kind of header.
     #[test]
     fn checksum(
+        kind in prop::sample::select(vec![hdr::BASE, hdr::LEN, hdr::TUNNEL]),
         flags in 0u8..4,
         hdr_len in prop_oneof![0u16..80, any::<u16>()],
         start in prop_oneof![0u16..60, any::<u16>()],
@@ -42,8 +50,8 @@ proptest! {
         let end = u64::from(start) + u64::from(offset) + 2;
         // Often exactly the length that the checksum needs, or nearly.
         let len = around.map_or(len, |around| (end + around).saturating_sub(2) as usize);
-        let before = header(flags, hdr_len, start, offset);
-        let mut after = before;
+        let before = of_kind(kind, header(flags, hdr_len, start, offset));
+        let mut after = before.clone();
         let result = hdr::cover_checksum(&mut after, len);
         if flags & 1 == 0 || end <= u64::from(hdr_len) {
             prop_assert_eq!(result, Ok(()));
@@ -53,7 +61,7 @@ proptest! {
             prop_assert_eq!(after, before);
         } else {
             prop_assert_eq!(result, Ok(()));
-            prop_assert_eq!(after, header(flags, end as u16, start, offset));
+            prop_assert_eq!(after, of_kind(kind, header(flags, end as u16, start, offset)));
         }
     }
 

@@ -122,7 +122,7 @@ fn set(path: &str) -> Outcome {
     ensure_eq!(put(&dev, &[1, F_VERSION_1]), Ok(()), "one word");
     ensure_eq!(put(&dev, &[3, F_VERSION_1, 0, 0]), Ok(()), "three words");
     for bit in 0..64 {
-        let answer = |offered: u64| match offered >> bit & 1 {
+        let answer = |offered: u64| match (offered >> bit) & 1 {
             1 => Ok(()),
             _ => Err(EOPNOTSUPP),
         };
