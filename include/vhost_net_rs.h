@@ -71,6 +71,7 @@ enum {
 /* rust/helpers/param.c */
 extern char vnr_node[VNR_NODE_LEN];
 extern ushort vnr_max_mem_regions;
+extern bool vnr_fork_from_owner_default;
 
 /* rust/helpers/file.c */
 long vnr_file_ioctl(struct file *file, unsigned int cmd, unsigned long arg);

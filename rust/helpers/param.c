@@ -17,3 +17,9 @@ ushort vnr_max_mem_regions = USHRT_MAX;
 module_param_named(max_mem_regions, vnr_max_mem_regions, ushort, 0444);
 MODULE_PARM_DESC(max_mem_regions,
 		 "Most regions of guest memory, at least 64 (default: 65535)");
+
+bool vnr_fork_from_owner_default = true;
+module_param_named(fork_from_owner_default, vnr_fork_from_owner_default, bool,
+		   0444);
+MODULE_PARM_DESC(fork_from_owner_default,
+		 "Workers are threads of the owner, not kernel threads (default: Y)");

@@ -12,3 +12,10 @@ pub(crate) fn max_mem_regions() -> u16 {
     // code runs.
     unsafe { ffi::vnr_max_mem_regions }
 }
+
+/// Returns the parameter `fork_from_owner_default`: whether workers are threads of the owner unless
+/// VHOST_SET_FORK_FROM_OWNER says otherwise.
+pub(crate) fn fork_from_owner_default() -> bool {
+    // SAFETY: As above.
+    unsafe { ffi::vnr_fork_from_owner_default }
+}

@@ -31,6 +31,7 @@ use super::{
     domain::Flush,
     ffi,
     mm::Owner,
+    param,
     work::{
         Context,
         Run,
@@ -50,6 +51,17 @@ pub(crate) enum ThreadKind {
     Task,
     /// A kernel thread that borrows the owner's address space and joins the owner's cgroups.
     Kthread,
+}
+
+impl ThreadKind {
+    /// Returns the kind that the module parameter `fork_from_owner_default` selects.
+    pub(crate) fn from_param() -> Self {
+        if param::fork_from_owner_default() {
+            Self::Task
+        } else {
+            Self::Kthread
+        }
+    }
 }
 
 enum Handle {

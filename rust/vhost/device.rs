@@ -146,7 +146,7 @@ impl<E: Endpoint> Device<E> {
                 state <- kernel::new_mutex!(
                     State {
                         bound: None,
-                        kind: ThreadKind::Task,
+                        kind: ThreadKind::from_param(),
                     },
                     "vhost_net_rs::Device::state"
                 ),
@@ -208,7 +208,7 @@ impl<E: Endpoint> Device<E> {
         state.check_owner()?;
         let empty = Arc::new(MemTable::new(KVVec::new())?, GFP_KERNEL)?;
         self.stop(&mut state);
-        state.kind = ThreadKind::Task;
+        state.kind = ThreadKind::from_param();
         for queue in &self.queues.0 {
             queue.state.lock().set_table(Some(empty.clone()));
         }

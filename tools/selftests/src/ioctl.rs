@@ -9,7 +9,7 @@ use crate::{
     child::Child,
     ensure_eq,
     guest::Memory,
-    setup::{Net, Options},
+    setup::{workers_among, Net, Options},
     tap::{Outcome, Suite},
     vhost::*,
 };
@@ -30,7 +30,7 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
         unowned(path)
     });
     suite.case("owner: another process is not", || other_process(path));
-    suite.case("kind of worker", || fork_from_owner(path));
+    suite.case("kind of worker", || fork_from_owner(path, c));
     suite.case("memory table", || mem_table(path));
     suite.case("memory table: as many regions as there may be", || {
         crate::slots::at_the_limit(path, c)
@@ -181,9 +181,21 @@ fn other_process(path: &str) -> Outcome {
     Ok(())
 }
 
-fn fork_from_owner(path: &str) -> Outcome {
+const TASKS: &str = "/proc/self/task";
+
+/// Whether the module says that workers are threads of their owner by default.
+fn default_kind(c: bool) -> std::result::Result<u8, String> {
+    let module = if c { "vhost" } else { "vhost_net_rs" };
+    let path = format!("/sys/module/{module}/parameters/fork_from_owner_default");
+    let told = std::fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+    Ok(u8::from(told.trim() == "Y"))
+}
+
+fn fork_from_owner(path: &str, c: bool) -> Outcome {
+    let default = default_kind(c)?;
+
     let dev = Vhost::open(path);
-    ensure_eq!(dev.fork_from_owner(), Ok(1), "after open");
+    ensure_eq!(dev.fork_from_owner(), Ok(default), "after open");
     ensure_eq!(dev.set_fork_from_owner(2), Err(EINVAL), "2");
     ensure_eq!(
         dev.raw(SET_FORK_FROM_OWNER, BAD),
@@ -200,7 +212,24 @@ fn fork_from_owner(path: &str) -> Outcome {
         "owner before pointer"
     );
     ensure_eq!(dev.reset_owner(), Ok(()), "RESET_OWNER");
-    ensure_eq!(dev.fork_from_owner(), Ok(1), "after RESET_OWNER");
+    ensure_eq!(dev.fork_from_owner(), Ok(default), "after RESET_OWNER");
+    // A thread of the owner is one of its tasks.
+    for kind in [1, 0] {
+        ensure_eq!(dev.set_fork_from_owner(kind), Ok(()), "{kind} again");
+        ensure_eq!(dev.set_owner(), Ok(()), "SET_OWNER with {kind}");
+        ensure_eq!(
+            workers_among(TASKS),
+            usize::from(kind),
+            "workers among the tasks"
+        );
+        ensure_eq!(dev.reset_owner(), Ok(()), "RESET_OWNER with {kind}");
+    }
+    ensure_eq!(dev.set_owner(), Ok(()), "SET_OWNER by default");
+    ensure_eq!(
+        workers_among(TASKS),
+        usize::from(default),
+        "workers by default"
+    );
     Ok(())
 }
 

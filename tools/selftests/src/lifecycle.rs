@@ -9,7 +9,7 @@ use crate::{
     ensure,
     guest::Memory,
     net::{frame, Tap},
-    setup::{is_worker, Net, Options, BUFFERS},
+    setup::{workers_among, Net, Options, BUFFERS},
     tap::{Outcome, Suite},
     vhost::*,
 };
@@ -41,15 +41,10 @@ pub fn run(suite: &mut Suite, path: &str) {
 
 /// The threads of all processes that are vhost workers.
 fn workers() -> usize {
-    let mut count = 0;
-    for process in fs::read_dir("/proc").expect("/proc").flatten() {
-        let tasks = process.path().join("task");
-        for task in fs::read_dir(tasks).into_iter().flatten().flatten() {
-            let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            count += usize::from(is_worker(&comm));
-        }
-    }
-    count
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    processes
+        .map(|process| workers_among(process.path().join("task")))
+        .sum()
 }
 
 pub fn no_worker_left() -> Outcome {

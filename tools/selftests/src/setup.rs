@@ -10,6 +10,7 @@ use crate::{
 use std::{
     fs,
     os::fd::AsRawFd,
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -249,6 +250,17 @@ pub fn is_worker(comm: &str) -> bool {
     comm.trim_end()
         .strip_prefix("vhost-")
         .is_some_and(|id| id.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The number of workers among the tasks of a process, which are in this directory.
+pub fn workers_among(tasks: impl AsRef<Path>) -> usize {
+    let comm = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm"));
+    // The process, or any thread, may have exited meanwhile.
+    let tasks = fs::read_dir(tasks).into_iter().flatten().flatten();
+    tasks
+        .filter_map(|task| comm(task).ok())
+        .filter(|comm| is_worker(comm))
+        .count()
 }
 
 fn first_number(text: &str) -> u64 {

@@ -24,6 +24,9 @@ fn tells<T: PartialEq>(got: Result<T>, expected: T) -> Result {
     }
 }
 
+/// The second word of the features.
+const TUNNELS: u64 = F_GUEST_UDP_TUNNEL_GSO | F_HOST_UDP_TUNNEL_GSO;
+
 /// A request to a detached device that only copies its argument.
 const COPIES: Request = Request {
     name: "",
@@ -48,7 +51,7 @@ const DEVICE: [Request; 9] = [
     },
     Request {
         name: "GET_FEATURES_ARRAY",
-        op: |n, s| tells(n.dev.features_array::<4>(), [s.features, 0, 0, 0]),
+        op: |n, s| tells(n.dev.features_array(), [s.features, TUNNELS, 0, 0]),
         least: 3,
         ..COPIES
     },

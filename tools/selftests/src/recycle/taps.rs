@@ -12,7 +12,7 @@ use crate::{
     guest::{Memory, Piece},
     link::{Upper, Verdict, Xdp},
     net::{Tap, ETH_TYPE},
-    setup::{Net, Options},
+    setup::{observed, Net, Options},
     tap::{Outcome, Suite},
     vhost::*,
 };
@@ -176,8 +176,7 @@ fn sent_back(path: &str) -> Outcome {
         flow.net
             .rx_post(&buffers.iter().map(|b| &b[..]).collect::<Vec<_>>());
         for slot in 0..64 {
-            let wait = std::time::Duration::from_millis(300);
-            let Some((_, len)) = flow.net.ring(RX).wait_used_for(wait) else {
+            let Some((_, len)) = flow.net.ring(RX).wait_used_for(observed()) else {
                 break 'all;
             };
             let got = mem.read_much(at(slot), len as usize);
