@@ -2,6 +2,7 @@
 
 //! Every ioctl: success, each errno in its order, and that a failure changes nothing.
 
+mod compat;
 mod features;
 mod messages;
 
@@ -17,7 +18,7 @@ use crate::{
 /// An address without a mapping.
 pub const BAD: usize = 8;
 /// A number without a command.
-const UNKNOWN: u64 = 0x4008_AF7F;
+pub const UNKNOWN: u64 = 0x4008_AF7F;
 
 pub fn run(suite: &mut Suite, path: &str, c: bool) {
     suite.case("features: offered, restricted, refused", || {
@@ -39,6 +40,7 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
     suite.case("RESET_OWNER: as after open", || reset(path));
     suite.case("unknown commands", || unknown(path));
     messages::run(suite, path);
+    compat::run(suite, path);
 }
 
 pub fn owned(path: &str) -> Vhost {
