@@ -61,6 +61,7 @@ enum {
 	VNR_MSG_TRUNC = MSG_TRUNC,
 	VNR_MSG_MORE = MSG_MORE,
 	VNR_VLAN_HLEN = VLAN_HLEN,
+	VNR_TASK_COMM_LEN = TASK_COMM_LEN,
 	VNR_TASK_INTERRUPTIBLE = TASK_INTERRUPTIBLE,
 	VNR_TASK_RUNNING = TASK_RUNNING,
 	VNR_VHOST_NET_MINOR = VHOST_NET_MINOR,
@@ -72,6 +73,7 @@ enum {
 extern char vnr_node[VNR_NODE_LEN];
 extern ushort vnr_max_mem_regions;
 extern bool vnr_fork_from_owner_default;
+extern bool vnr_worker_per_queue;
 
 /* rust/helpers/file.c */
 long vnr_file_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
@@ -120,6 +122,8 @@ void vnr_page_drop(void *addr, u32 count);
 void vnr_set_current_state(int state);
 void vnr_finish_state(int state);
 void vnr_cond_resched(void);
+void vnr_set_current_comm(const char *name);
+int vnr_task_pid_vnr(struct task_struct *task);
 struct task_struct *vnr_get_task_struct(struct task_struct *task);
 void vnr_put_task_struct(struct task_struct *task);
 

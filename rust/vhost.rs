@@ -18,3 +18,4 @@ mod state;
 pub(crate) mod uapi;
 mod user;
 mod wakers;
+mod workers;

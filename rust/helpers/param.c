@@ -23,3 +23,8 @@ module_param_named(fork_from_owner_default, vnr_fork_from_owner_default, bool,
 		   0444);
 MODULE_PARM_DESC(fork_from_owner_default,
 		 "Workers are threads of the owner, not kernel threads (default: Y)");
+
+bool vnr_worker_per_queue;
+module_param_named(worker_per_queue, vnr_worker_per_queue, bool, 0444);
+MODULE_PARM_DESC(worker_per_queue,
+		 "Each queue of a device gets a worker of its own (default: N)");

@@ -17,6 +17,16 @@ void vnr_cond_resched(void)
 	cond_resched();
 }
 
+void vnr_set_current_comm(const char *name)
+{
+	strscpy_pad(current->comm, name);
+}
+
+int vnr_task_pid_vnr(struct task_struct *task)
+{
+	return task_pid_vnr(task);
+}
+
 struct task_struct *vnr_get_task_struct(struct task_struct *task)
 {
 	return get_task_struct(task);

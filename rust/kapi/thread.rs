@@ -15,14 +15,18 @@ use kernel::{
         to_result, //
     },
     prelude::*,
-    str::CString,
+    str::{
+        CStr,
+        CString, //
+    },
     sync::{
         aref::ARef,
         atomic::{
             ordering::Relaxed,
             Atomic, //
         },
-        Arc, //
+        Arc,
+        Mutex, //
     },
     task::Task, //
 };
@@ -64,6 +68,9 @@ impl ThreadKind {
     }
 }
 
+/// The longest name of a thread in bytes.
+const LONGEST: usize = ffi::VNR_TASK_COMM_LEN as usize - 1;
+
 enum Handle {
     Task(NonNull<ffi::vhost_task>),
     Kthread(NonNull<ffi::task_struct>),
@@ -78,6 +85,7 @@ enum Handle {
 pub(crate) struct Thread {
     worker: Arc<Worker>,
     handle: Handle,
+    title: Arc<Work<Title>>,
 }
 
 // SAFETY: Both kinds of thread may be stopped by any thread.
@@ -96,16 +104,21 @@ impl Thread {
     pub(crate) fn spawn(kind: ThreadKind, owner: &Owner, domain: &Arc<Domain>) -> Result<Self> {
         // A vhost task shares the address space of its creator.
         owner.check_current()?;
+        let title = Title::new()?;
         let worker = Arc::pin_init(Worker::new(owner.clone(), domain.clone()), GFP_KERNEL)?;
         domain.add(&worker)?;
         let handle = match kind {
-            ThreadKind::Task => Self::start_task(&worker),
-            ThreadKind::Kthread => Self::start_kthread(&worker),
+            ThreadKind::Task => Self::start_task(&worker, &title.name),
+            ThreadKind::Kthread => Self::start_kthread(&worker, &title.name),
         };
         match handle {
             Ok(handle) => {
                 // INVARIANT: The thread was started with a pointer to `worker`.
-                let thread = Self { worker, handle };
+                let thread = Self {
+                    worker,
+                    handle,
+                    title,
+                };
                 if kind == ThreadKind::Kthread {
                     thread.join_cgroups()?;
                 }
@@ -127,12 +140,14 @@ impl Thread {
         &self.worker
     }
 
-    fn name() -> Result<CString> {
-        CString::try_from_fmt(fmt!("vhost-{}", kernel::current!().pid()))
+    /// Appends `suffix` to the name that the thread had at first, or nothing. Takes effect before
+    /// anything that is queued later runs. Names of more than 15 bytes are cut.
+    pub(crate) fn set_suffix(&self, suffix: Option<&'static CStr>) {
+        *self.title.suffix.lock() = suffix;
+        self.worker.queue(&self.title);
     }
 
-    fn start_task(worker: &Arc<Worker>) -> Result<Handle> {
-        let name = Self::name()?;
+    fn start_task(worker: &Arc<Worker>, name: &CStr) -> Result<Handle> {
         // SAFETY: `arg` is what the functions require, a worker that outlives the task. The name is
         // copied.
         let task = from_err_ptr(unsafe {
@@ -149,8 +164,7 @@ impl Thread {
         Ok(Handle::Task(task))
     }
 
-    fn start_kthread(worker: &Arc<Worker>) -> Result<Handle> {
-        let name = Self::name()?;
+    fn start_kthread(worker: &Arc<Worker>, name: &CStr) -> Result<Handle> {
         // SAFETY: As in `start_task`; the format requires one string.
         let task = from_err_ptr(unsafe {
             ffi::kthread_create_on_node(
@@ -269,6 +283,44 @@ unsafe extern "C" fn kthread_run(data: *mut c_void) -> core::ffi::c_int {
     // SAFETY: The current task may always set its own state.
     unsafe { ffi::vnr_finish_state(ffi::VNR_TASK_RUNNING as i32) };
     0
+}
+
+/// A work item that sets the name of the thread running it.
+#[pin_data]
+struct Title {
+    name: CString,
+    #[pin]
+    suffix: Mutex<Option<&'static CStr>>,
+}
+
+impl Title {
+    /// Creates the item for a name of `vhost-` and the thread ID of the current task.
+    fn new() -> Result<Arc<Work<Self>>> {
+        let name = CString::try_from_fmt(fmt!("vhost-{}", kernel::current!().pid()))?;
+        Arc::pin_init(
+            Work::new::<Error>(try_pin_init!(Self {
+                name,
+                suffix <- kernel::new_mutex!(None, "vhost_net_rs::Title::suffix"),
+            }? Error)),
+            GFP_KERNEL,
+        )
+    }
+}
+
+impl Run for Title {
+    fn run(work: &Arc<Work<Self>>, _ctx: &Context<'_>) {
+        let suffix = work.suffix.lock().map_or(&[][..], CStr::to_bytes);
+        // The last byte stays 0.
+        let mut name = [0; LONGEST + 1];
+        let mut to = name.iter_mut().take(LONGEST);
+        for part in [work.name.to_bytes(), suffix] {
+            for (from, to) in part.iter().zip(to.by_ref()) {
+                *to = *from;
+            }
+        }
+        // SAFETY: The name ends with a 0.
+        unsafe { ffi::vnr_set_current_comm(name.as_ptr().cast()) };
+    }
 }
 
 /// A work item that moves the thread running it into the cgroups of another task.

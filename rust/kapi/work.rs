@@ -46,7 +46,6 @@ pub(super) type Links = link::Links<Items>;
 
 /// The proof that the current thread is running a work item, with its domain and address space.
 pub(crate) struct Context<'a> {
-    links: &'a Links,
     domain: DomainId,
     mm: InMm<'a>,
     _thread: PhantomData<NotThreadSafe>,
@@ -57,11 +56,10 @@ impl<'a> Context<'a> {
     ///
     /// # Safety
     ///
-    /// The current thread must be that of a worker of `domain`. It must read `links` again before
-    /// it sleeps or ends, and must use the result only for the items that it has taken.
-    pub(super) unsafe fn new(links: &'a Links, domain: DomainId, mm: InMm<'a>) -> Self {
+    /// The current thread must be that of a worker of `domain`, and must use the result only for
+    /// the items that it has taken.
+    pub(super) unsafe fn new(domain: DomainId, mm: InMm<'a>) -> Self {
         Self {
-            links,
             domain,
             mm,
             _thread: PhantomData,
@@ -73,12 +71,6 @@ impl<'a> Context<'a> {
         &self.mm
     }
 
-    /// Queues `work` after everything that is queued already.
-    pub(crate) fn requeue<T: Run>(&self, work: &Arc<Work<T>>) {
-        // The thread to wake would be this one.
-        let _ = Work::push(work, self.links);
-    }
-
     /// Returns the domain whose flush waits for the item that is being run.
     pub(super) fn domain(&self) -> DomainId {
         self.domain
@@ -88,7 +80,8 @@ impl<'a> Context<'a> {
 /// The function of a work item.
 pub(crate) trait Run: Send + Sync + Sized + 'static {
     /// Runs the item. Called by a worker in process context with no lock held. The items of one
-    /// worker do not run concurrently. An item that is queued while it runs will run again.
+    /// worker do not run concurrently. An item that is queued while it runs will run again, on
+    /// another worker perhaps at the same time.
     fn run(work: &Arc<Work<Self>>, ctx: &Context<'_>);
 }
 

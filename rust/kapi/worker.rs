@@ -114,6 +114,14 @@ impl Worker {
         }
     }
 
+    /// Returns the ID of the thread in the PID namespace of the current task, or `None` if there is
+    /// no thread yet.
+    pub(crate) fn tid(&self) -> Option<i32> {
+        let task = NonNull::new(self.task.load(Acquire))?;
+        // SAFETY: By the invariant we hold a reference on the task.
+        Some(unsafe { ffi::vnr_task_pid_vnr(task.as_ptr()) })
+    }
+
     /// Makes the current thread the one to wake. Must be called first on the worker's thread.
     pub(super) fn announce(&self) {
         if !self.task.load(Relaxed).is_null() {
@@ -236,9 +244,8 @@ impl Queued<'_> {
     /// Runs the items in the owner's address space.
     pub(super) fn run(mut self, mm: InMm<'_>) {
         let worker = self.worker;
-        // SAFETY: By the invariant this is the worker's thread. It reads the list again after it
-        // has run these items.
-        let ctx = unsafe { Context::new(&worker.links, worker.domain.id(), mm) };
+        // SAFETY: By the invariant this is the worker's thread.
+        let ctx = unsafe { Context::new(worker.domain.id(), mm) };
         let mut one = || self.chain.consume_one(Some(&ctx));
         while worker.coverage.collect(&mut one) {
             // SAFETY: This is process context, and `Run::run` has left no lock held.

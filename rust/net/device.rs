@@ -18,6 +18,7 @@ use kernel::{
     },
     prelude::*,
     seq_file::SeqFile,
+    seq_print,
     sync::poll::PollTable, //
 };
 
@@ -72,9 +73,12 @@ impl MiscDevice for NetDevice {
     }
 
     fn show_fdinfo(device: &Self, m: &SeqFile, _file: &File) {
-        let [rx, tx] = device.0.queues();
-        rx.stats().show(m, "rx", &Fault::NAMES);
-        tx.stats().show(m, "tx", &Fault::NAMES);
+        for (queue, prefix) in device.0.queues().iter().zip(["rx", "tx"]) {
+            if let Some(tid) = queue.tid() {
+                seq_print!(m, "{}-worker:\t{}\n", prefix, tid);
+            }
+            queue.stats().show(m, prefix, &Fault::NAMES);
+        }
     }
 }
 

@@ -29,10 +29,7 @@ use crate::{
             Owner, //
         },
         retire::Domain,
-        thread::{
-            Thread,
-            ThreadKind, //
-        },
+        thread::ThreadKind,
         wait::Pollable,
         work::Work, //
     },
@@ -48,6 +45,7 @@ use crate::{
             BACKEND_OFFERED,
             QUEUES, //
         },
+        workers::Workers, //
     },
     virtqueue::{
         features::{
@@ -61,9 +59,9 @@ use crate::{
     },
 };
 
-/// The owner of a device and the thread that works for it. The thread is dropped first.
+/// The owner of a device and the workers that work for it. The workers are dropped first.
 struct Bound {
-    _thread: Thread,
+    workers: Workers,
     owner: Owner,
 }
 
@@ -189,13 +187,55 @@ impl<E: Endpoint> Device<E> {
         let mut state = self.state.lock();
         state.check_unowned()?;
         let owner = Owner::current().map_err(|_| ENOMEM)?;
-        let thread = Thread::spawn(state.kind, &owner, &self.domain).map_err(|_| ENOMEM)?;
-        self.queues.allocate(thread.worker())?;
+        let all = Workers::new(state.kind, &owner, &self.domain).map_err(|_| ENOMEM)?;
+        self.queues.allocate(&all)?;
         state.bound = Some(Bound {
-            _thread: thread,
+            workers: all,
             owner,
         });
         Ok(())
+    }
+
+    /// VHOST_NEW_WORKER: starts another worker and returns its ID.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` when workers are kernel threads, which no limit of the owner applies to; `ENOMEM`.
+    pub(super) fn new_worker(&self, state: &mut State) -> Result<u32> {
+        if state.kind != ThreadKind::Task {
+            return Err(EFAULT);
+        }
+        let Bound { workers, owner } = state.bound.as_mut().ok_or(EPERM)?;
+        let id = workers.add(ThreadKind::Task, owner, &self.domain);
+        id.map_err(|_| ENOMEM)
+    }
+
+    /// VHOST_FREE_WORKER: stops a worker; see [`Workers::remove`].
+    pub(super) fn free_worker(&self, state: &mut State, id: u32) -> Result {
+        state.bound.as_mut().ok_or(EPERM)?.workers.remove(id)
+    }
+
+    /// VHOST_ATTACH_VRING_WORKER: lets a worker serve the queue with this index. The previous one no
+    /// longer serves it when this returns.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` when there is no worker with this ID, `ENOMEM`.
+    pub(super) fn attach_worker(&self, state: &mut State, queue: usize, id: u32) -> Result {
+        let Bound { workers, .. } = state.bound.as_mut().ok_or(EPERM)?;
+        let worker = workers.get(id)?;
+        if workers.serving(queue) == Some(id) {
+            return Ok(());
+        }
+        Queue::set_worker(self.queues.0.get(queue).ok_or(ENOBUFS)?, worker)?;
+        workers.set_serving(queue, id);
+        self.domain.flush();
+        Ok(())
+    }
+
+    /// VHOST_GET_VRING_WORKER: returns the ID of the worker that serves the queue with this index.
+    pub(super) fn worker_of(&self, state: &State, queue: usize) -> Result<u32> {
+        state.bound()?.workers.serving(queue).ok_or(ENOBUFS)
     }
 
     /// VHOST_RESET_OWNER: resets the device to its state after open, with an empty memory table.

@@ -47,6 +47,7 @@ use crate::{
             VringAddr,
             VringFile,
             VringState,
+            VringWorker,
             BACKEND_OFFERED, //
         },
     },
@@ -172,9 +173,19 @@ impl<E: Endpoint> Device<E> {
         let result = match cmd {
             uapi::SET_FORK_FROM_OWNER => Self::set_fork_from_owner(&mut state, arg),
             uapi::GET_FORK_FROM_OWNER => arg.write(&[u8::from(state.kind() == ThreadKind::Task)]),
+            uapi::NEW_WORKER
+            | uapi::FREE_WORKER
+            | uapi::ATTACH_VRING_WORKER
+            | uapi::GET_VRING_WORKER
+                if state.check_unowned().is_ok() =>
+            {
+                Err(EINVAL)
+            }
             _ => match state.check_owner().map(|_| cmd) {
                 Ok(uapi::SET_MEM_TABLE) => self.read_mem_table(&state, arg),
-                Ok(cmd) => return self.ring_ioctl(&state, cmd, arg),
+                Ok(uapi::NEW_WORKER) => self.write_new_worker(&mut state, arg),
+                Ok(uapi::FREE_WORKER) => self.read_free_worker(&mut state, arg),
+                Ok(cmd) => return self.ring_ioctl(&mut state, cmd, arg),
                 Err(e) => Err(e),
             },
         };
@@ -204,23 +215,46 @@ impl<E: Endpoint> Device<E> {
         self.set_mem_table(state, regions)
     }
 
+    fn write_new_worker(&self, state: &mut State, arg: Arg) -> Result {
+        let id = self.new_worker(state)?;
+        let written = arg.write(&id.to_ne_bytes());
+        if written.is_err() {
+            self.free_worker(state, id)?;
+        }
+        written
+    }
+
+    fn read_free_worker(&self, state: &mut State, arg: Arg) -> Result {
+        let id = u32::from_ne_bytes(arg.read()?);
+        self.free_worker(state, id)
+    }
+
     /// Returns the queue with this index.
     ///
     /// # Errors
     ///
     /// `ENOBUFS` when there is no such queue.
     fn queue(&self, index: u32) -> Result<&Arc<Work<Queue<E>>>> {
-        // The caller controls the index, and the bounds check alone does not stop speculation.
+        self.queues().get(Self::checked(index)?).ok_or(ENOBUFS)
+    }
+
+    /// Returns the index of a queue, which the caller of an ioctl controls.
+    ///
+    /// # Errors
+    ///
+    /// `ENOBUFS` when there is no such queue.
+    fn checked(index: u32) -> Result<usize> {
         let index = usize::try_from(index).map_err(|_| ENOBUFS)?;
         if index >= uapi::QUEUES {
             return Err(ENOBUFS);
         }
-        let index = array_index_nospec(index, uapi::QUEUES);
-        self.queues().get(index).ok_or(ENOBUFS)
+        // The bounds check alone does not stop speculation.
+        Ok(array_index_nospec(index, uapi::QUEUES))
     }
 
-    fn ring_ioctl(&self, state: &State, cmd: u32, arg: Arg) -> Result {
-        let queue = self.queue(u32::from_ne_bytes(arg.read()?))?;
+    fn ring_ioctl(&self, state: &mut State, cmd: u32, arg: Arg) -> Result {
+        let index = Self::checked(u32::from_ne_bytes(arg.read()?))?;
+        let queue = self.queues().get(index).ok_or(ENOBUFS)?;
         match RingCommand::decode(cmd)? {
             RingCommand::SetNum => Self::set_num(queue, arg),
             RingCommand::SetAddr => Self::set_addr(queue, arg),
@@ -236,6 +270,15 @@ impl<E: Endpoint> Device<E> {
                 let old = core::mem::replace(&mut queue.state.lock().call, call);
                 drop(old);
                 Ok(())
+            }
+            RingCommand::AttachWorker => {
+                let VringWorker { num: id, .. } = VringWorker::from_bytes(&arg.read()?);
+                self.attach_worker(state, index, id)
+            }
+            RingCommand::GetWorker => {
+                // CAST: There are two queues.
+                let (index, num) = (index as u32, self.worker_of(state, index)?);
+                arg.write(&VringWorker { index, num }.to_bytes())
             }
             RingCommand::SetErr => {
                 let err = Self::read_eventfd(arg)?;

@@ -44,10 +44,7 @@ use crate::{
             Backend,
             Endpoint, //
         },
-        state::{
-            Outcome,
-            State, //
-        },
+        state::State,
         wakers::Served,
     },
     virtqueue::mem::MemFault, //
@@ -79,10 +76,7 @@ impl<E: Endpoint> Run for Queue<E> {
         let Some(backend) = work.backend.read(ctx) else {
             return;
         };
-        let mut state = work.state.lock();
-        if state.serve(backend, *ctx.mm(), &work.stats) == Outcome::Again {
-            ctx.requeue(work);
-        }
+        work.state.lock().serve(backend, *ctx.mm(), &work.stats);
     }
 }
 
@@ -152,6 +146,26 @@ impl<E: Endpoint> Queue<E> {
     /// `ENOMEM`.
     pub(super) fn allocate(work: &Arc<Work<Self>>, worker: &Arc<Worker>) -> Result {
         work.state.lock().allocate(worker, work)
+    }
+
+    /// Lets another worker of the device serve the queue.
+    ///
+    /// The old one may still serve it until a flush, which the caller must wait for without the
+    /// queue's lock.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` when the device has no owner; `ENOMEM`. Nothing changes then.
+    pub(super) fn set_worker(work: &Arc<Work<Self>>, worker: &Arc<Worker>) -> Result {
+        work.state.lock().set_worker(worker, work)
+    }
+
+    /// Returns the ID of the thread that serves the queue, in the PID namespace of the current
+    /// task.
+    pub(crate) fn tid(&self) -> Option<i32> {
+        let mut state = self.state.lock();
+        let (wakers, _) = state.parts()?;
+        wakers.worker().tid()
     }
 
     /// Frees what [`Self::allocate`] has allocated, and removes all event sources. The queue must

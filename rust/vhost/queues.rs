@@ -8,17 +8,15 @@ use kernel::{
 };
 
 use crate::{
-    kapi::{
-        work::Work,
-        worker::Worker, //
-    },
+    kapi::work::Work,
     vhost::{
         endpoint::Endpoint,
         queue::{
             Attachment,
             Queue, //
         },
-        uapi::QUEUES, //
+        uapi::QUEUES,
+        workers::Workers, //
     },
 };
 
@@ -27,15 +25,16 @@ pub(super) struct Queues<E: Endpoint>(pub(super) [Arc<Work<Queue<E>>>; QUEUES]);
 
 impl<E: Endpoint> Queues<E> {
     /// Allocates what the queues need while the device has an owner. Events will queue their work
-    /// to `worker`. On failure nothing changes.
+    /// to the workers that serve them. On failure nothing changes.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
-    pub(super) fn allocate(&self, worker: &Arc<Worker>) -> Result {
+    /// `ENOMEM`; `ENODEV` when there is no such worker.
+    pub(super) fn allocate(&self, workers: &Workers) -> Result {
         let [rx, tx] = &self.0;
-        Queue::allocate(rx, worker)?;
-        Queue::allocate(tx, worker).inspect_err(|_| rx.free())
+        let [rx_worker, tx_worker] = workers.of_queues()?;
+        Queue::allocate(rx, rx_worker)?;
+        Queue::allocate(tx, tx_worker).inspect_err(|_| rx.free())
     }
 
     /// Detaches the backends, transmit first, and waits for the work items that use them. Then

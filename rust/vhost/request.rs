@@ -26,6 +26,8 @@ pub(crate) enum RingCommand {
     SetKick,
     SetCall,
     SetErr,
+    AttachWorker,
+    GetWorker,
 }
 
 impl RingCommand {
@@ -43,6 +45,8 @@ impl RingCommand {
             uapi::SET_VRING_KICK => Self::SetKick,
             uapi::SET_VRING_CALL => Self::SetCall,
             uapi::SET_VRING_ERR => Self::SetErr,
+            uapi::ATTACH_VRING_WORKER => Self::AttachWorker,
+            uapi::GET_VRING_WORKER => Self::GetWorker,
             _ => return Err(ENOTTY),
         })
     }

@@ -4,6 +4,7 @@
 //!
 //! Later requests replace files and backends without allocating any of it.
 
+use core::mem::replace;
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -75,12 +76,37 @@ impl<Q: Served> Resources<Q> {
         work: &Arc<Work<Q>>,
     ) -> Result<Self> {
         let keeps = endpoint.keeps_memory();
-        let idle = keeps.then(|| Delay::new(worker.clone(), Q::idle(work)?));
         let shrinker = keeps.then(|| Shrinker::new(work.clone()));
         Ok(Self {
             buffers: Buffers::new(endpoint.buffers_max())?,
-            wakers: Wakers::new(endpoint.interest(), idle.transpose()?, worker, work)?,
+            wakers: Self::wakers(endpoint, worker, work)?,
             _shrinker: shrinker.transpose()?,
         })
+    }
+
+    /// Lets all events queue `work` to another worker, and queues it once.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and nothing changes.
+    pub(super) fn set_worker<E: Endpoint>(
+        &mut self,
+        endpoint: &E,
+        worker: &Arc<Worker>,
+        work: &Arc<Work<Q>>,
+    ) -> Result {
+        let mut old = replace(&mut self.wakers, Self::wakers(endpoint, worker, work)?);
+        self.wakers.replace(&mut old);
+        Ok(())
+    }
+
+    fn wakers<E: Endpoint>(
+        endpoint: &E,
+        worker: &Arc<Worker>,
+        work: &Arc<Work<Q>>,
+    ) -> Result<Wakers<Q>> {
+        let keeps = endpoint.keeps_memory();
+        let idle = keeps.then(|| Delay::new(worker.clone(), Q::idle(work)?));
+        Wakers::new(endpoint.interest(), idle.transpose()?, worker, work)
     }
 }

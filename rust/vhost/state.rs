@@ -49,15 +49,6 @@ use crate::{
 /// queue.
 const ROUNDS: usize = 16;
 
-/// What the worker has to do after a run.
-#[derive(PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// Nothing, until an event queues the work.
-    Done,
-    /// Queue the work again, after all that is queued already.
-    Again,
-}
-
 /// The settings of userspace and the state of the ring. `Q` is the queue, whose work is queued.
 pub(super) struct State<E, Q: Served> {
     negotiated: Negotiated,
@@ -173,6 +164,16 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         Ok(())
     }
 
+    /// Lets all events queue `work` to another worker; see [`Resources::set_worker`].
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` when the device has no owner, `ENOMEM`.
+    pub(super) fn set_worker(&mut self, worker: &Arc<Worker>, work: &Arc<Work<Q>>) -> Result {
+        let resources = self.resources.as_mut().ok_or(EPERM)?;
+        resources.set_worker(&self.endpoint, worker, work)
+    }
+
     /// Frees the endpoint's part of what [`Self::allocate`] has allocated, and returns the rest.
     /// The queue must be detached.
     pub(super) fn take_resources(&mut self) -> Option<Resources<Q>> {
@@ -181,24 +182,19 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
     }
 
     /// Runs the queue until there is nothing to transfer or the budget is used up.
-    pub(super) fn serve(
-        &mut self,
-        backend: &E::Backend,
-        mm: InMm<'_>,
-        stats: &QueueStats,
-    ) -> Outcome {
+    pub(super) fn serve(&mut self, backend: &E::Backend, mm: InMm<'_>, stats: &QueueStats) {
         let (Some(table), Some(resources)) = (self.table.as_ref(), self.resources.as_mut()) else {
-            return Outcome::Done;
+            return;
         };
         let (wakers, buffers) = (&mut resources.wakers, &mut resources.buffers);
         match wakers.attached() {
             // The backend was replaced while this run waited for the lock.
-            Some(file) if file != backend.file() => return Outcome::Again,
+            Some(file) if file != backend.file() => return wakers.queue(),
             Some(_) => {}
-            None => return Outcome::Done,
+            None => return,
         }
         if self.ring.is_unset() || wakers.is_early() {
-            return Outcome::Done;
+            return;
         }
         wakers.begin();
         stats.run();
@@ -225,13 +221,13 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
             Next::Guest | Next::Reset => wakers.end(moved),
             Next::Turn => {
                 wakers.end(moved);
-                return Outcome::Again;
+                // On the worker that serves the queue now, which may not be this one any more.
+                return wakers.queue();
             }
         }
         if !wakers.is_watched() && self.endpoint.holds_memory() {
             wakers.watch(stats.runs());
         }
-        Outcome::Done
     }
 
     /// Called when the idle time has passed: frees memory if the queue has had no run since. Looks

@@ -32,10 +32,14 @@ pub(crate) const SET_FEATURES: u32 = ioc(WRITE, 0x00, 8);
 pub(crate) const SET_OWNER: u32 = ioc(NONE, 0x01, 0);
 pub(crate) const RESET_OWNER: u32 = ioc(NONE, 0x02, 0);
 pub(crate) const SET_MEM_TABLE: u32 = ioc(WRITE, 0x03, MemoryHeader::SIZE);
+pub(crate) const NEW_WORKER: u32 = ioc(READ, 0x08, 4);
+pub(crate) const FREE_WORKER: u32 = ioc(WRITE, 0x09, 4);
 pub(crate) const SET_VRING_NUM: u32 = ioc(WRITE, 0x10, VringState::SIZE);
 pub(crate) const SET_VRING_ADDR: u32 = ioc(WRITE, 0x11, VringAddr::SIZE);
 pub(crate) const SET_VRING_BASE: u32 = ioc(WRITE, 0x12, VringState::SIZE);
 pub(crate) const GET_VRING_BASE: u32 = ioc(READ | WRITE, 0x12, VringState::SIZE);
+pub(crate) const ATTACH_VRING_WORKER: u32 = ioc(WRITE, 0x15, VringWorker::SIZE);
+pub(crate) const GET_VRING_WORKER: u32 = ioc(READ | WRITE, 0x16, VringWorker::SIZE);
 pub(crate) const SET_VRING_KICK: u32 = ioc(WRITE, 0x20, VringFile::SIZE);
 pub(crate) const SET_VRING_CALL: u32 = ioc(WRITE, 0x21, VringFile::SIZE);
 pub(crate) const SET_VRING_ERR: u32 = ioc(WRITE, 0x22, VringFile::SIZE);
@@ -103,6 +107,9 @@ impl VringState {
         [a, b, c, d, e, f, g, h]
     }
 }
+
+/// `struct vhost_vring_worker`: `num` is the ID of a worker.
+pub(crate) type VringWorker = VringState;
 
 /// `struct vhost_vring_file`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +214,8 @@ const _: () = assert!(SET_MEM_TABLE == 0x4008_AF03 && SET_VRING_NUM == 0x4008_AF
 const _: () = assert!(SET_VRING_ADDR == 0x4028_AF11 && SET_VRING_BASE == 0x4008_AF12);
 const _: () = assert!(GET_VRING_BASE == 0xC008_AF12 && SET_VRING_KICK == 0x4008_AF20);
 const _: () = assert!(SET_VRING_CALL == 0x4008_AF21 && SET_VRING_ERR == 0x4008_AF22);
+const _: () = assert!(NEW_WORKER == 0x8004_AF08 && FREE_WORKER == 0x4004_AF09);
+const _: () = assert!(ATTACH_VRING_WORKER == 0x4008_AF15 && GET_VRING_WORKER == 0xC008_AF16);
 const _: () = assert!(SET_BACKEND_FEATURES == 0x4008_AF25);
 const _: () = assert!(GET_BACKEND_FEATURES == 0x8008_AF26);
 const _: () = assert!(NET_SET_BACKEND == 0x4008_AF30);

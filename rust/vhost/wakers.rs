@@ -97,6 +97,30 @@ impl<T: Served> Wakers<T> {
         })
     }
 
+    /// Takes the place of `old`, whose files it takes over. The work is queued once, because events
+    /// in between may have been missed.
+    pub(super) fn replace(&mut self, old: &mut Self) {
+        let kick = old.kick.as_mut().set_file(None);
+        self.kick.as_mut().set_file(kick);
+        let file = old.file.as_mut().set_file(None);
+        self.file.as_mut().set_file(file);
+        for poll in [&mut self.kick, &mut self.file] {
+            // A run sees to errors.
+            let _ = poll.as_mut().start();
+        }
+        self.queue();
+    }
+
+    /// Queues the work now, after everything that the worker has queued already.
+    pub(super) fn queue(&self) {
+        self.file.queue();
+    }
+
+    /// Returns the worker that runs the work.
+    pub(super) fn worker(&self) -> &Arc<Worker> {
+        self.file.worker()
+    }
+
     /// Replaces the kick file. The first value is true if there was another one before; the work
     /// that it has queued may still run until a flush.
     ///
@@ -122,8 +146,8 @@ impl<T: Served> Wakers<T> {
         self.forget();
         self.file.as_mut().set_file(Some(file));
         if self.file.as_mut().start().is_err() {
-            // The file has failed just now, and no event may come. A run will see to it.
-            self.file.queue();
+            // The file has failed just now, and no event may come. A run sees to it.
+            self.queue();
         }
     }
 
@@ -209,7 +233,7 @@ impl<T: Served> Wakers<T> {
     /// the endpoint had looked, and after a delay from then on.
     fn try_again(&mut self) {
         if self.past.vain == 0 {
-            self.file.queue();
+            self.queue();
         } else {
             let shift = self.past.vain.min(SHIFT_MAX);
             self.delay.start(Delta::from_millis(1 << shift));

@@ -24,7 +24,7 @@ const AVAIL: u64 = 0x1000;
 const USED: u64 = 0x2000;
 
 /// Requests by number, with invalid ones.
-const REQUESTS: [u64; 22] = [
+const REQUESTS: [u64; 25] = [
     GET_FEATURES,
     SET_FEATURES,
     GET_FEATURES_ARRAY,
@@ -45,7 +45,10 @@ const REQUESTS: [u64; 22] = [
     SET_FORK_FROM_OWNER,
     GET_FORK_FROM_OWNER,
     0x4008_AF04,
-    0x8004_AF08,
+    NEW_WORKER,
+    FREE_WORKER,
+    ATTACH_VRING_WORKER,
+    GET_VRING_WORKER,
     0x4008_AF7F,
 ];
 

@@ -27,6 +27,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     });
     suite.case("closing in every order", || closing(path));
     crate::changes::run(suite, path);
+    crate::workers::run(suite, path);
     crate::waits::run(suite, path);
     crate::errors::run(suite, path);
     suite.case_c_fails(

@@ -32,6 +32,7 @@ mod travel;
 mod tunnel;
 mod vlan;
 mod waits;
+mod workers;
 
 use clap::{Parser, ValueEnum};
 use std::{process::ExitCode, sync::atomic::Ordering, time::Duration};

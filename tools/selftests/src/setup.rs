@@ -245,11 +245,13 @@ pub fn worker_time() -> Duration {
 }
 
 /// Whether a thread of this name is a vhost worker. A worker is named after the thread that
-/// created it.
+/// created it, and after the queue that it serves alone. A name may be cut.
 pub fn is_worker(comm: &str) -> bool {
-    comm.trim_end()
-        .strip_prefix("vhost-")
-        .is_some_and(|id| id.bytes().all(|b| b.is_ascii_digit()))
+    let Some(name) = comm.trim_end().strip_prefix("vhost-") else {
+        return false;
+    };
+    let (id, queue) = name.split_once('-').unwrap_or((name, ""));
+    id.bytes().all(|b| b.is_ascii_digit()) && ["", "rx", "tx", "r", "t"].contains(&queue)
 }
 
 /// The number of workers among the tasks of a process, which are in this directory.

@@ -31,6 +31,10 @@ pub const GET_VRING_BASE: u64 = 0xC008_AF12;
 pub const SET_VRING_KICK: u64 = 0x4008_AF20;
 pub const SET_VRING_CALL: u64 = 0x4008_AF21;
 pub const SET_VRING_ERR: u64 = 0x4008_AF22;
+pub const NEW_WORKER: u64 = 0x8004_AF08;
+pub const FREE_WORKER: u64 = 0x4004_AF09;
+pub const ATTACH_VRING_WORKER: u64 = 0x4008_AF15;
+pub const GET_VRING_WORKER: u64 = 0xC008_AF16;
 pub const SET_BACKEND_FEATURES: u64 = 0x4008_AF25;
 pub const GET_FEATURES_ARRAY: u64 = 0x8008_AF83;
 pub const SET_FEATURES_ARRAY: u64 = 0x4008_AF83;
@@ -63,6 +67,7 @@ pub const EPERM: Errno = Errno(libc::EPERM);
 pub const E2BIG: Errno = Errno(libc::E2BIG);
 pub const EBADF: Errno = Errno(libc::EBADF);
 pub const EAGAIN: Errno = Errno(libc::EAGAIN);
+pub const ENODEV: Errno = Errno(libc::ENODEV);
 pub const ENOMEM: Errno = Errno(libc::ENOMEM);
 pub const EFAULT: Errno = Errno(libc::EFAULT);
 pub const EBUSY: Errno = Errno(libc::EBUSY);
@@ -189,6 +194,26 @@ impl Vhost {
 
     pub fn set_backend_features(&self, mut value: u64) -> Result {
         self.with(SET_BACKEND_FEATURES, &mut value)
+    }
+
+    /// Starts a worker and returns its ID.
+    pub fn new_worker(&self) -> Result<u32> {
+        let mut id = 0u32;
+        self.with(NEW_WORKER, &mut id).map(|()| id)
+    }
+
+    pub fn free_worker(&self, mut id: u32) -> Result {
+        self.with(FREE_WORKER, &mut id)
+    }
+
+    pub fn attach_worker(&self, index: u32, id: u32) -> Result {
+        self.with(ATTACH_VRING_WORKER, &mut VringState { index, num: id })
+    }
+
+    /// The ID of the worker that serves a queue.
+    pub fn worker(&self, index: u32) -> Result<u32> {
+        let mut state = VringState { index, num: 0 };
+        self.with(GET_VRING_WORKER, &mut state).map(|()| state.num)
     }
 
     pub fn set_owner(&self) -> Result {
