@@ -2,7 +2,8 @@
 
 //! The counters of a queue, which `/proc/PID/fdinfo/FD` shows.
 //!
-//! Only the queue's worker writes them, once per run or batch. They can be read in any context.
+//! Only runs write them, once per run or batch, with the queue's lock held. They can be read in any
+//! context.
 
 use kernel::{
     seq_file::SeqFile,

@@ -17,6 +17,7 @@ void vnr_cond_resched(void)
 	cond_resched();
 }
 
+/* __set_task_comm() is not exported. */
 void vnr_set_current_comm(const char *name)
 {
 	strscpy_pad(current->comm, name);

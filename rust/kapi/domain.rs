@@ -66,7 +66,8 @@ impl<W: Flush> Domain<W> {
         self.workers.lock().retain(|w| !Arc::ptr_eq(w, worker));
     }
 
-    /// Waits until all work that was queued to any of the workers has run.
+    /// Waits until all work that was queued to any of the workers has run. Work that such an item
+    /// queues again, perhaps to another worker, is not waited for.
     ///
     /// Sleeps; process context. Must not be called from a work item, which would wait for itself,
     /// or with a lock held that a work item takes. Work items must not start or stop a thread of

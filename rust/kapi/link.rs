@@ -103,6 +103,11 @@ impl<C: Class> Links<C> {
         }
     }
 
+    /// Returns whether the list is closed, which is final.
+    pub(super) fn is_closed(&self) -> bool {
+        self.head.load(Relaxed) == closed()
+    }
+
     /// Takes all nodes, in the order in which they were pushed.
     pub(super) fn take(&self) -> Detached<C> {
         if self.head.load(Relaxed).is_null() {

@@ -88,28 +88,36 @@ pub(crate) struct Thread {
     title: Arc<Work<Title>>,
 }
 
-// SAFETY: Both kinds of thread may be stopped by any thread.
+// SAFETY: Both kinds of thread may be stopped by any thread. The other fields are `Send`.
 unsafe impl Send for Thread {}
 
 impl Thread {
     /// Starts the thread of a new worker of `domain`. The caller must run in the owner's address
     /// space.
     ///
-    /// Sleeps. The name of the new thread is `vhost-` and the caller's thread ID.
+    /// Sleeps. The name of the new thread is `vhost-` and the caller's thread ID in the initial PID
+    /// namespace, followed by `suffix`. Names of more than 15 bytes are cut.
     ///
     /// # Errors
     ///
     /// `EPERM` when the caller does not run in the owner's address space, or is a kernel thread;
     /// `ENOMEM`; the errors of creating a thread and of joining the caller's cgroups.
-    pub(crate) fn spawn(kind: ThreadKind, owner: &Owner, domain: &Arc<Domain>) -> Result<Self> {
+    pub(crate) fn spawn(
+        kind: ThreadKind,
+        suffix: Option<&'static CStr>,
+        owner: &Owner,
+        domain: &Arc<Domain>,
+    ) -> Result<Self> {
         // A vhost task shares the address space of its creator.
         owner.check_current()?;
         let title = Title::new()?;
-        let worker = Arc::pin_init(Worker::new(owner.clone(), domain.clone()), GFP_KERNEL)?;
+        let name = title.with(suffix);
+        let worker = Worker::new(owner.clone(), domain.clone());
+        let worker = Arc::pin_init(worker, GFP_KERNEL_ACCOUNT)?;
         domain.add(&worker)?;
         let handle = match kind {
-            ThreadKind::Task => Self::start_task(&worker, &title.name),
-            ThreadKind::Kthread => Self::start_kthread(&worker, &title.name),
+            ThreadKind::Task => Self::start_task(&worker, &name),
+            ThreadKind::Kthread => Self::start_kthread(&worker, &name),
         };
         match handle {
             Ok(handle) => {
@@ -140,14 +148,16 @@ impl Thread {
         &self.worker
     }
 
-    /// Appends `suffix` to the name that the thread had at first, or nothing. Takes effect before
-    /// anything that is queued later runs. Names of more than 15 bytes are cut.
+    /// Replaces the suffix of the name. The thread does this itself, before it runs anything that is
+    /// queued later. Has no effect on a kthread, whose visible name is fixed.
     pub(crate) fn set_suffix(&self, suffix: Option<&'static CStr>) {
-        *self.title.suffix.lock() = suffix;
-        self.worker.queue(&self.title);
+        if matches!(self.handle, Handle::Task(_)) {
+            *self.title.suffix.lock() = suffix;
+            self.worker.queue(&self.title);
+        }
     }
 
-    fn start_task(worker: &Arc<Worker>, name: &CStr) -> Result<Handle> {
+    fn start_task(worker: &Arc<Worker>, name: &Name) -> Result<Handle> {
         // SAFETY: `arg` is what the functions require, a worker that outlives the task. The name is
         // copied.
         let task = from_err_ptr(unsafe {
@@ -155,7 +165,7 @@ impl Thread {
                 Some(task_run),
                 Some(task_killed),
                 Arc::as_ptr(worker).cast_mut().cast(),
-                name.as_char_ptr(),
+                name.as_ptr().cast(),
             )
         })?;
         let task = NonNull::new(task).ok_or(ENOMEM)?;
@@ -164,7 +174,7 @@ impl Thread {
         Ok(Handle::Task(task))
     }
 
-    fn start_kthread(worker: &Arc<Worker>, name: &CStr) -> Result<Handle> {
+    fn start_kthread(worker: &Arc<Worker>, name: &Name) -> Result<Handle> {
         // SAFETY: As in `start_task`; the format requires one string.
         let task = from_err_ptr(unsafe {
             ffi::kthread_create_on_node(
@@ -172,7 +182,7 @@ impl Thread {
                 Arc::as_ptr(worker).cast_mut().cast(),
                 kernel::bindings::NUMA_NO_NODE,
                 c"%s".as_char_ptr(),
-                name.as_char_ptr(),
+                name.as_ptr().cast::<core::ffi::c_char>(),
             )
         })?;
         let task = NonNull::new(task).ok_or(ENOMEM)?;
@@ -285,9 +295,13 @@ unsafe extern "C" fn kthread_run(data: *mut c_void) -> core::ffi::c_int {
     0
 }
 
+/// The name of a thread, which ends with a 0.
+type Name = [u8; ffi::VNR_TASK_COMM_LEN as usize];
+
 /// A work item that sets the name of the thread running it.
 #[pin_data]
 struct Title {
+    /// The name without suffix.
     name: CString,
     #[pin]
     suffix: Mutex<Option<&'static CStr>>,
@@ -302,23 +316,30 @@ impl Title {
                 name,
                 suffix <- kernel::new_mutex!(None, "vhost_net_rs::Title::suffix"),
             }? Error)),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
+    }
+
+    /// Returns the name with this suffix. What is too long is cut.
+    fn with(&self, suffix: Option<&CStr>) -> Name {
+        let mut name = [0; ffi::VNR_TASK_COMM_LEN as usize];
+        // The last byte stays 0.
+        let mut to = name.iter_mut().take(LONGEST);
+        for part in [self.name.to_bytes(), suffix.map_or(&[], CStr::to_bytes)] {
+            for (from, to) in part.iter().zip(to.by_ref()) {
+                *to = *from;
+            }
+        }
+        name
     }
 }
 
 impl Run for Title {
     fn run(work: &Arc<Work<Self>>, _ctx: &Context<'_>) {
-        let suffix = work.suffix.lock().map_or(&[][..], CStr::to_bytes);
-        // The last byte stays 0.
-        let mut name = [0; LONGEST + 1];
-        let mut to = name.iter_mut().take(LONGEST);
-        for part in [work.name.to_bytes(), suffix] {
-            for (from, to) in part.iter().zip(to.by_ref()) {
-                *to = *from;
-            }
-        }
-        // SAFETY: The name ends with a 0.
+        let suffix = *work.suffix.lock();
+        let name = work.with(suffix);
+        // SAFETY: The name ends with a 0. A task may set its own name; readers tolerate that it
+        // changes while they read it.
         unsafe { ffi::vnr_set_current_comm(name.as_ptr().cast()) };
     }
 }

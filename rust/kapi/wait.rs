@@ -283,17 +283,12 @@ impl<T: Run> FilePoll<T> {
         this.interest().state(mask)
     }
 
-    /// Returns the worker to which the work is queued.
-    pub(crate) fn worker(&self) -> &Arc<Worker> {
-        // SAFETY: The hook is initialised by the invariant, and this field never changes.
-        unsafe { &(*self.hook.get()).worker }
-    }
-
     /// Queues the work now.
     pub(crate) fn queue(&self) {
-        // SAFETY: The hook is initialised by the invariant, and this field never changes.
-        let work = unsafe { &(*self.hook.get()).work };
-        self.worker().queue(work);
+        let hook = self.hook.get();
+        // SAFETY: The hook is initialised by the invariant, and these fields never change.
+        let (worker, work) = unsafe { (&(*hook).worker, &(*hook).work) };
+        worker.queue(work);
     }
 
     /// Stops waiting. When this returns, the wake-up function is not running and will not be

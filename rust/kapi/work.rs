@@ -81,7 +81,7 @@ impl<'a> Context<'a> {
 pub(crate) trait Run: Send + Sync + Sized + 'static {
     /// Runs the item. Called by a worker in process context with no lock held. The items of one
     /// worker do not run concurrently. An item that is queued while it runs will run again, on
-    /// another worker perhaps at the same time.
+    /// another worker perhaps at the same time: `run` must not rely on being alone.
     fn run(work: &Arc<Work<Self>>, ctx: &Context<'_>);
 }
 
@@ -119,7 +119,7 @@ impl<T: Run> Work<T> {
         }? Error)
     }
 
-    /// Queues `work` to `links`, unless it is queued already or the list is closed. Returns true if
+    /// Queues `work` to `links`, unless it is queued to any list already or this one is closed. Returns true if
     /// it was added to the list; the caller must then wake the thread that reads the list.
     ///
     /// May be called in any context, also with interrupts disabled.

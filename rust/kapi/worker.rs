@@ -96,7 +96,11 @@ impl Worker {
         })
     }
 
-    /// Queues `work` unless it is queued already. Has no effect if the thread has ended.
+    /// Queues `work` unless it is queued already, to any worker. Has no effect if the thread has
+    /// ended.
+    ///
+    /// While a worker whose thread has ended refuses an item, the item appears to be queued. So an
+    /// item must no longer be queued to such a worker before it is queued to another one.
     ///
     /// May be called in any context, also with interrupts disabled.
     pub(crate) fn queue<T: Run>(&self, work: &Arc<Work<T>>) {
@@ -114,12 +118,18 @@ impl Worker {
         }
     }
 
-    /// Returns the ID of the thread in the PID namespace of the current task, or `None` if there is
-    /// no thread yet.
+    /// Returns the ID of the thread in the PID namespace of the current task. Returns `None` if the
+    /// thread has not run yet or has ended, or if the namespace does not have it.
     pub(crate) fn tid(&self) -> Option<i32> {
         let task = NonNull::new(self.task.load(Acquire))?;
         // SAFETY: By the invariant we hold a reference on the task.
-        Some(unsafe { ffi::vnr_task_pid_vnr(task.as_ptr()) })
+        let tid = unsafe { ffi::vnr_task_pid_vnr(task.as_ptr()) };
+        (tid > 0).then_some(tid)
+    }
+
+    /// Returns whether the thread has ended, or is about to: no item will be run any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.links.is_closed()
     }
 
     /// Makes the current thread the one to wake. Must be called first on the worker's thread.

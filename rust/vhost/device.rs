@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A device: an owner, a worker, and the queues.
+//! A device: an owner, workers, and the queues.
 //!
 //! # Locking
 //!
@@ -178,7 +178,8 @@ impl<E: Endpoint> Device<E> {
         self.domain.flush();
     }
 
-    /// VHOST_SET_OWNER: makes the caller's address space the owner, and starts the thread.
+    /// VHOST_SET_OWNER: makes the caller's address space the owner, and starts the
+    /// workers.
     ///
     /// # Errors
     ///
@@ -206,7 +207,7 @@ impl<E: Endpoint> Device<E> {
             return Err(EFAULT);
         }
         let Bound { workers, owner } = state.bound.as_mut().ok_or(EPERM)?;
-        let id = workers.add(ThreadKind::Task, owner, &self.domain);
+        let id = workers.add(owner, &self.domain);
         id.map_err(|_| ENOMEM)
     }
 
@@ -220,10 +221,14 @@ impl<E: Endpoint> Device<E> {
     ///
     /// # Errors
     ///
-    /// `ENODEV` when there is no worker with this ID, `ENOMEM`.
+    /// `EPERM` when there is no owner; `ENODEV` when there is no worker with this ID, or its thread
+    /// has ended; `ENOBUFS` when there is no such queue; `ENOMEM`. Nothing changes then.
     pub(super) fn attach_worker(&self, state: &mut State, queue: usize, id: u32) -> Result {
         let Bound { workers, .. } = state.bound.as_mut().ok_or(EPERM)?;
         let worker = workers.get(id)?;
+        if worker.has_ended() {
+            return Err(ENODEV);
+        }
         if workers.serving(queue) == Some(id) {
             return Ok(());
         }
@@ -261,7 +266,7 @@ impl<E: Endpoint> Device<E> {
     }
 
     /// Removes the event sources, waits until the work that they have queued has run, and then
-    /// stops the thread. See [`Queues::let_go`].
+    /// stops the workers. See [`Queues::let_go`].
     fn stop(&self, state: &mut State) {
         self.queues.let_go();
         self.domain.flush();

@@ -12,6 +12,7 @@
 //! another queue held: only the shrinker tries it, under any lock. It must not be held during a
 //! flush.
 
+use core::mem::replace;
 use kernel::{
     prelude::*,
     sync::{
@@ -44,6 +45,10 @@ use crate::{
             Backend,
             Endpoint, //
         },
+        resources::{
+            Needs,
+            Resources, //
+        },
         state::State,
         wakers::Served,
     },
@@ -67,6 +72,9 @@ pub(crate) struct Queue<E: Endpoint> {
     #[pin]
     pub(super) state: Mutex<State<E, Queue<E>>>,
     backend: Slot<E::Backend>,
+    /// The worker that serves the queue, for those who must not wait for a run.
+    #[pin]
+    serving: Mutex<Option<Arc<Worker>>>,
     pub(super) stats: QueueStats,
 }
 
@@ -127,6 +135,7 @@ impl<E: Endpoint> Queue<E> {
             Work::new::<Error>(try_pin_init!(Self {
                 state <- kernel::new_mutex!(State::new(endpoint), "vhost_net_rs::Queue::state"),
                 backend,
+                serving <- kernel::new_mutex!(None, "vhost_net_rs::Queue::serving"),
                 stats: QueueStats::new(),
             }? Error)),
             GFP_KERNEL,
@@ -145,7 +154,9 @@ impl<E: Endpoint> Queue<E> {
     ///
     /// `ENOMEM`.
     pub(super) fn allocate(work: &Arc<Work<Self>>, worker: &Arc<Worker>) -> Result {
-        work.state.lock().allocate(worker, work)
+        work.state.lock().allocate(worker, work)?;
+        work.set_serving(Some(worker.clone()));
+        Ok(())
     }
 
     /// Lets another worker of the device serve the queue.
@@ -157,15 +168,24 @@ impl<E: Endpoint> Queue<E> {
     ///
     /// `EPERM` when the device has no owner; `ENOMEM`. Nothing changes then.
     pub(super) fn set_worker(work: &Arc<Work<Self>>, worker: &Arc<Worker>) -> Result {
-        work.state.lock().set_worker(worker, work)
+        let needs = Needs::of(&work.state.lock().endpoint);
+        let wakers = Resources::wakers(needs, worker, work)?;
+        let old = work.state.lock().set_wakers(wakers)?;
+        work.set_serving(Some(worker.clone()));
+        drop(old);
+        Ok(())
     }
 
-    /// Returns the ID of the thread that serves the queue, in the PID namespace of the current
-    /// task.
+    fn set_serving(&self, worker: Option<Arc<Worker>>) {
+        let old = replace(&mut *self.serving.lock(), worker);
+        drop(old);
+    }
+
+    /// Returns the ID of the thread that serves the queue, in the PID namespace of the current task;
+    /// see [`Worker::tid`]. Does not wait for runs.
     pub(crate) fn tid(&self) -> Option<i32> {
-        let mut state = self.state.lock();
-        let (wakers, _) = state.parts()?;
-        wakers.worker().tid()
+        let worker = self.serving.lock().clone();
+        worker?.tid()
     }
 
     /// Frees what [`Self::allocate`] has allocated, and removes all event sources. The queue must
@@ -173,6 +193,7 @@ impl<E: Endpoint> Queue<E> {
     pub(super) fn free(&self) {
         let resources = self.state.lock().take_resources();
         drop(resources);
+        self.set_serving(None);
     }
 
     /// Attaches the backend that `open` returns, or detaches the current one if it returns `None`.

@@ -2,7 +2,8 @@
 
 //! What a queue needs to be served, allocated when its device gets an owner.
 //!
-//! Later requests replace files and backends without allocating any of it.
+//! Later requests replace files and backends without allocating any of it. Only another worker needs
+//! new event sources.
 
 use core::mem::replace;
 use kernel::{
@@ -18,6 +19,7 @@ use crate::{
             IOV_MAX, //
         },
         shrinker::Shrinker,
+        wait::Interest,
         work::Work,
         worker::Worker, //
     },
@@ -54,6 +56,23 @@ impl Buffers {
     }
 }
 
+/// What an endpoint waits for, which never changes.
+#[derive(Clone, Copy)]
+pub(super) struct Needs {
+    interest: Interest,
+    /// Whether it keeps memory, to be freed when the queue is idle.
+    idle: bool,
+}
+
+impl Needs {
+    pub(super) fn of<E: Endpoint>(endpoint: &E) -> Self {
+        Self {
+            interest: endpoint.interest(),
+            idle: endpoint.keeps_memory(),
+        }
+    }
+}
+
 /// The resources of a queue; see the [module documentation](self). `Q` is the queue, whose work is
 /// queued.
 pub(super) struct Resources<Q: Served> {
@@ -79,34 +98,32 @@ impl<Q: Served> Resources<Q> {
         let shrinker = keeps.then(|| Shrinker::new(work.clone()));
         Ok(Self {
             buffers: Buffers::new(endpoint.buffers_max())?,
-            wakers: Self::wakers(endpoint, worker, work)?,
+            wakers: Self::wakers(Needs::of(endpoint), worker, work)?,
             _shrinker: shrinker.transpose()?,
         })
     }
 
-    /// Lets all events queue `work` to another worker, and queues it once.
+    /// Lets all events queue the work through `wakers`, and queues it once. Returns the old ones, to
+    /// be dropped without the queue's lock.
+    pub(super) fn set_wakers(&mut self, wakers: Wakers<Q>) -> Wakers<Q> {
+        let mut old = replace(&mut self.wakers, wakers);
+        self.wakers.replace(&mut old);
+        old
+    }
+
+    /// Creates event sources that queue `work` to `worker`.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, and nothing changes.
-    pub(super) fn set_worker<E: Endpoint>(
-        &mut self,
-        endpoint: &E,
-        worker: &Arc<Worker>,
-        work: &Arc<Work<Q>>,
-    ) -> Result {
-        let mut old = replace(&mut self.wakers, Self::wakers(endpoint, worker, work)?);
-        self.wakers.replace(&mut old);
-        Ok(())
-    }
-
-    fn wakers<E: Endpoint>(
-        endpoint: &E,
+    /// `ENOMEM`.
+    pub(super) fn wakers(
+        needs: Needs,
         worker: &Arc<Worker>,
         work: &Arc<Work<Q>>,
     ) -> Result<Wakers<Q>> {
-        let keeps = endpoint.keeps_memory();
-        let idle = keeps.then(|| Delay::new(worker.clone(), Q::idle(work)?));
-        Wakers::new(endpoint.interest(), idle.transpose()?, worker, work)
+        let idle = needs
+            .idle
+            .then(|| Delay::new(worker.clone(), Q::idle(work)?));
+        Wakers::new(needs.interest, idle.transpose()?, worker, work)
     }
 }

@@ -164,14 +164,14 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         Ok(())
     }
 
-    /// Lets all events queue `work` to another worker; see [`Resources::set_worker`].
+    /// Replaces the event sources; see [`Resources::set_wakers`].
     ///
     /// # Errors
     ///
-    /// `EPERM` when the device has no owner, `ENOMEM`.
-    pub(super) fn set_worker(&mut self, worker: &Arc<Worker>, work: &Arc<Work<Q>>) -> Result {
+    /// `EPERM` when the device has no owner.
+    pub(super) fn set_wakers(&mut self, wakers: Wakers<Q>) -> Result<Wakers<Q>> {
         let resources = self.resources.as_mut().ok_or(EPERM)?;
-        resources.set_worker(&self.endpoint, worker, work)
+        Ok(resources.set_wakers(wakers))
     }
 
     /// Frees the endpoint's part of what [`Self::allocate`] has allocated, and returns the rest.

@@ -66,8 +66,8 @@ pub(super) struct Wakers<T: Served> {
 /// What is remembered of the runs with the current backend.
 #[derive(Default)]
 struct Past {
-    /// Whether the queue must not run before [`Wakers::delay`] has expired.
-    holds: bool,
+    /// The time before which the queue must not run, until [`Wakers::delay`] has expired.
+    hold: Option<Delta>,
     /// The number of runs when [`Wakers::idle`] was started, or `None` if it is not running.
     watched: Option<u64>,
     /// The number of consecutive runs that transferred nothing although the backend was ready.
@@ -97,28 +97,33 @@ impl<T: Served> Wakers<T> {
         })
     }
 
-    /// Takes the place of `old`, whose files it takes over. The work is queued once, because events
-    /// in between may have been missed.
+    /// Takes the place of `old`, whose files and delays it takes over. The work is queued once,
+    /// because events in between may have been missed.
+    ///
+    /// `old` queues nothing from then on. That comes first: a failing attempt to queue the work to a
+    /// worker that has ended would hide the attempts to queue it to another one.
     pub(super) fn replace(&mut self, old: &mut Self) {
+        let hold = old.past.hold.filter(|_| old.is_early());
+        let vain = old.past.vain;
+        old.forget();
         let kick = old.kick.as_mut().set_file(None);
         self.kick.as_mut().set_file(kick);
         let file = old.file.as_mut().set_file(None);
         self.file.as_mut().set_file(file);
+        self.past.vain = vain;
+        if let Some(delay) = hold {
+            self.hold(delay);
+        }
         for poll in [&mut self.kick, &mut self.file] {
-            // A run sees to errors.
+            // The run that is queued below handles errors.
             let _ = poll.as_mut().start();
         }
         self.queue();
     }
 
-    /// Queues the work now, after everything that the worker has queued already.
+    /// Queues the work now, after everything that is queued to its worker already.
     pub(super) fn queue(&self) {
         self.file.queue();
-    }
-
-    /// Returns the worker that runs the work.
-    pub(super) fn worker(&self) -> &Arc<Worker> {
-        self.file.worker()
     }
 
     /// Replaces the kick file. The first value is true if there was another one before; the work
@@ -146,7 +151,7 @@ impl<T: Served> Wakers<T> {
         self.forget();
         self.file.as_mut().set_file(Some(file));
         if self.file.as_mut().start().is_err() {
-            // The file has failed just now, and no event may come. A run sees to it.
+            // The file has failed just now, and no event may come. A run handles that.
             self.queue();
         }
     }
@@ -168,7 +173,7 @@ impl<T: Served> Wakers<T> {
 
     /// Returns whether another event has queued the work before the delay has expired.
     pub(super) fn is_early(&self) -> bool {
-        self.past.holds && self.delay.is_waiting()
+        self.past.hold.is_some() && self.delay.is_waiting()
     }
 
     /// Called when a run begins.
@@ -180,7 +185,7 @@ impl<T: Served> Wakers<T> {
     /// full.
     #[inline]
     pub(super) fn begin(&mut self) {
-        self.past.holds = false;
+        self.past.hold = None;
         if self.past.busy || !self.file.is_for_reading() {
             self.file.as_mut().stop();
         }
@@ -197,7 +202,11 @@ impl<T: Served> Wakers<T> {
     /// events.
     pub(super) fn wait_for_time(&mut self, delay: Delta) {
         self.end(0);
-        self.past.holds = true;
+        self.hold(delay);
+    }
+
+    fn hold(&mut self, delay: Delta) {
+        self.past.hold = Some(delay);
         self.delay.start(delay);
     }
 
@@ -207,6 +216,7 @@ impl<T: Served> Wakers<T> {
     /// # Errors
     ///
     /// `EINVAL` when the backend's file reports an error and is not ready; see [`FilePoll::arm`].
+    #[inline(always)]
     pub(super) fn wait_for_backend(&mut self, moved: usize) -> Result {
         self.count(moved);
         if moved == 0 {
@@ -275,7 +285,8 @@ impl<T: Served> Wakers<T> {
                 self.watch(runs);
                 false
             }
-            // The backend was replaced or detached after the timer had expired.
+            // The backend or the worker was replaced after the timer had expired, or the backend
+            // was detached.
             None => false,
         }
     }

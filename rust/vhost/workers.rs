@@ -11,6 +11,7 @@ use kernel::{
 use crate::{
     kapi::{
         mm::Owner,
+        nospec::array_index_nospec,
         param,
         retire::Domain,
         thread::{
@@ -22,7 +23,11 @@ use crate::{
     vhost::uapi::QUEUES, //
 };
 
-/// What the name of a thread ends with that serves one queue alone, by index.
+/// The most workers of a device, those included whose thread has ended. More than one for each queue
+/// have no use.
+const WORKERS_MAX: usize = 64;
+
+/// The end of the name of a thread that serves only one queue, by the index of that queue.
 const SUFFIXES: [&CStr; QUEUES] = [c"-rx", c"-tx"];
 
 /// The workers of a device; see the [module documentation](self).
@@ -40,42 +45,54 @@ impl Workers {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::add`].
+    /// Those of [`Thread::spawn`].
     pub(super) fn new(kind: ThreadKind, owner: &Owner, domain: &Arc<Domain>) -> Result<Self> {
         let mut workers = Self {
             threads: KVec::new(),
             serving: [0; QUEUES],
         };
-        workers.add(kind, owner, domain)?;
-        if param::worker_per_queue() {
-            for queue in 1..QUEUES {
-                let id = workers.add(kind, owner, domain)?;
-                workers.set_serving(queue, id);
+        if !param::worker_per_queue() {
+            workers.add_named(kind, None, owner, domain)?;
+            return Ok(workers);
+        }
+        for (queue, suffix) in SUFFIXES.into_iter().enumerate() {
+            let id = workers.add_named(kind, Some(suffix), owner, domain)?;
+            if let Some(serving) = workers.serving.get_mut(queue) {
+                *serving = id;
             }
         }
         Ok(workers)
     }
 
-    /// Starts another worker and returns its ID, the lowest one that is not in use.
+    /// Starts another worker, a thread of the owner's thread group, and returns its ID, the lowest
+    /// one that is not in use.
     ///
     /// # Errors
     ///
-    /// Those of [`Thread::spawn`].
-    pub(super) fn add(
+    /// `ENOMEM` when there are [`WORKERS_MAX`]; those of [`Thread::spawn`].
+    pub(super) fn add(&mut self, owner: &Owner, domain: &Arc<Domain>) -> Result<u32> {
+        self.add_named(ThreadKind::Task, None, owner, domain)
+    }
+
+    fn add_named(
         &mut self,
         kind: ThreadKind,
+        suffix: Option<&'static CStr>,
         owner: &Owner,
         domain: &Arc<Domain>,
     ) -> Result<u32> {
         let at = self.threads.iter().position(Option::is_none);
         let at = at.unwrap_or(self.threads.len());
-        let id = u32::try_from(at).map_err(|_| ENOMEM)?;
+        if at >= WORKERS_MAX {
+            return Err(ENOMEM);
+        }
         if at == self.threads.len() {
-            self.threads.push(None, GFP_KERNEL)?;
+            self.threads.push(None, GFP_KERNEL_ACCOUNT)?;
         }
         let slot = self.threads.get_mut(at).ok_or(ENOMEM)?;
-        *slot = Some(Thread::spawn(kind, owner, domain)?);
-        Ok(id)
+        *slot = Some(Thread::spawn(kind, suffix, owner, domain)?);
+        // CAST: Less than `WORKERS_MAX`.
+        Ok(at as u32)
     }
 
     /// Stops a worker that serves no queue.
@@ -88,9 +105,9 @@ impl Workers {
         if self.serving.contains(&id) {
             return Err(EBUSY);
         }
-        let at = usize::try_from(id).map_err(|_| ENODEV)?;
-        let slot = self.threads.get_mut(at).ok_or(ENODEV)?;
-        drop(slot.take());
+        let at = self.slot(id)?;
+        let slot = self.threads.get_mut(at);
+        drop(slot.ok_or(ENODEV)?.take());
         Ok(())
     }
 
@@ -104,9 +121,18 @@ impl Workers {
     }
 
     fn thread(&self, id: u32) -> Result<&Thread> {
-        let at = usize::try_from(id).map_err(|_| ENODEV)?;
-        let slot = self.threads.get(at).ok_or(ENODEV)?;
+        let slot = self.threads.get(self.slot(id)?).ok_or(ENODEV)?;
         slot.as_ref().ok_or(ENODEV)
+    }
+
+    /// Returns the position of this ID, which userspace controls.
+    fn slot(&self, id: u32) -> Result<usize> {
+        let at = usize::try_from(id).map_err(|_| ENODEV)?;
+        if at >= self.threads.len() {
+            return Err(ENODEV);
+        }
+        // The bounds check alone does not stop speculation.
+        Ok(array_index_nospec(at, self.threads.len()))
     }
 
     /// Returns the worker that serves each queue.

@@ -19,6 +19,8 @@ use std::{
 
 const NONE: &str = "it has no workers for net";
 const TASKS: &str = "/proc/self/task";
+/// The most workers of a device.
+const MOST: usize = 64;
 /// An address without a mapping.
 const BAD: usize = 8;
 
@@ -111,6 +113,15 @@ fn requests(path: &str) -> Outcome {
     ensure_eq!(dev.free_worker(0), Err(ENODEV), "free it twice");
     ensure_eq!(dev.attach_worker(RX, 0), Err(ENODEV), "attach it");
     ensure_eq!(dev.new_worker(), Ok(0), "NEW_WORKER, in its place");
+    let more = (0..1000).take_while(|_| dev.new_worker().is_ok()).count();
+    ensure_eq!(settled(MOST), MOST, "workers after {more} more");
+    ensure_eq!(dev.new_worker(), Err(ENOMEM), "one more");
+    ensure_eq!(
+        dev.free_worker(MOST as u32 - 1),
+        Ok(()),
+        "free the last one"
+    );
+    ensure_eq!(dev.new_worker(), Ok(MOST as u32 - 1), "NEW_WORKER then");
     ensure_eq!(dev.reset_owner(), Ok(()), "RESET_OWNER");
     ensure_eq!(settled(0), 0, "workers after RESET_OWNER");
     ensure_eq!(dev.set_fork_from_owner(0), Ok(()), "kernel threads");
