@@ -96,7 +96,7 @@ fn records(small: &[u8; 8], region: &[u8; MemoryRegion::SIZE]) {
 }
 
 /// The commands for one ring, as `linux/vhost.h` encodes them: direction, size, number.
-const COMMANDS: [(u128, u128, u128, RingCommand); 7] = [
+const COMMANDS: [(u128, u128, u128, RingCommand); 9] = [
     (1, 8, 0x10, RingCommand::SetNum),
     (1, 40, 0x11, RingCommand::SetAddr),
     (1, 8, 0x12, RingCommand::SetBase),
@@ -104,6 +104,8 @@ const COMMANDS: [(u128, u128, u128, RingCommand); 7] = [
     (1, 8, 0x20, RingCommand::SetKick),
     (1, 8, 0x21, RingCommand::SetCall),
     (1, 8, 0x22, RingCommand::SetErr),
+    (1, 8, 0x15, RingCommand::AttachWorker),
+    (3, 8, 0x16, RingCommand::GetWorker),
 ];
 
 /// Each command is decoded, and nothing else is.
