@@ -223,6 +223,10 @@ impl Program {
                 _ => u.int_in_range(0..=70)?,
             };
         }
+        if cmd == GET_FEATURES_ARRAY {
+            // The kernel writes as many words, and clears those that it does not have.
+            words[0] %= words.len() as u64;
+        }
         let arg = if u.ratio(1, 16)? {
             8
         } else {

@@ -19,11 +19,19 @@ pub fn run(suite: &mut Suite, path: &str) {
     }
 }
 
-/// Checks that the worker sleeps now.
+/// Checks that the worker sleeps now. A busy host's time may be charged to a worker that sleeps, but
+/// not each time; one that never sleeps is busy each time.
 pub fn sleeps(when: &str) -> Outcome {
-    let spent = worker_time_in_a_while();
-    ensure!(spent < IDLE, "{when}: {spent:?} of {WHILE:?}");
-    Ok(())
+    let mut spent = WHILE;
+    for _ in 0..3 {
+        spent = worker_time_in_a_while();
+        if spent < IDLE {
+            return Ok(());
+        }
+    }
+    Err(format!(
+        "{when}: {spent:?} of {WHILE:?}, for the third time"
+    ))
 }
 
 fn idle(path: &str, features: u64) -> Outcome {
