@@ -20,7 +20,8 @@ pub(crate) fn fork_from_owner_default() -> bool {
     unsafe { ffi::vnr_fork_from_owner_default }
 }
 
-/// Returns the parameter `worker_per_queue`: whether each queue of a device gets a worker of its own.
+/// Returns the parameter `worker_per_queue`: whether each queue of a device gets a worker of its
+/// own.
 pub(crate) fn worker_per_queue() -> bool {
     // SAFETY: As above.
     unsafe { ffi::vnr_worker_per_queue }

@@ -148,8 +148,8 @@ impl Thread {
         &self.worker
     }
 
-    /// Replaces the suffix of the name. The thread does this itself, before it runs anything that is
-    /// queued later. Has no effect on a kthread, whose visible name is fixed.
+    /// Replaces the suffix of the name. The thread does this itself, before it runs anything that
+    /// is queued later. Has no effect on a kthread, whose visible name is fixed.
     pub(crate) fn set_suffix(&self, suffix: Option<&'static CStr>) {
         if matches!(self.handle, Handle::Task(_)) {
             *self.title.suffix.lock() = suffix;

@@ -119,8 +119,9 @@ impl<T: Run> Work<T> {
         }? Error)
     }
 
-    /// Queues `work` to `links`, unless it is queued to any list already or this one is closed. Returns true if
-    /// it was added to the list; the caller must then wake the thread that reads the list.
+    /// Queues `work` to `links`, unless it is queued to any list already or this one is closed.
+    /// Returns true if it was added to the list; the caller must then wake the thread that reads
+    /// the list.
     ///
     /// May be called in any context, also with interrupts disabled.
     pub(super) fn push(work: &Arc<Self>, links: &Links) -> bool {

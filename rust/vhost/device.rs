@@ -216,8 +216,8 @@ impl<E: Endpoint> Device<E> {
         state.bound.as_mut().ok_or(EPERM)?.workers.remove(id)
     }
 
-    /// VHOST_ATTACH_VRING_WORKER: lets a worker serve the queue with this index. The previous one no
-    /// longer serves it when this returns.
+    /// VHOST_ATTACH_VRING_WORKER: lets a worker serve the queue with this index. The previous one
+    /// no longer serves it when this returns.
     ///
     /// # Errors
     ///

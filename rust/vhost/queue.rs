@@ -181,8 +181,8 @@ impl<E: Endpoint> Queue<E> {
         drop(old);
     }
 
-    /// Returns the ID of the thread that serves the queue, in the PID namespace of the current task;
-    /// see [`Worker::tid`]. Does not wait for runs.
+    /// Returns the ID of the thread that serves the queue, in the PID namespace of the current
+    /// task; see [`Worker::tid`]. Does not wait for runs.
     pub(crate) fn tid(&self) -> Option<i32> {
         let worker = self.serving.lock().clone();
         worker?.tid()

@@ -2,8 +2,8 @@
 
 //! What a queue needs to be served, allocated when its device gets an owner.
 //!
-//! Later requests replace files and backends without allocating any of it. Only another worker needs
-//! new event sources.
+//! Later requests replace files and backends without allocating any of it. Only another worker
+//! needs new event sources.
 
 use core::mem::replace;
 use kernel::{
@@ -94,17 +94,17 @@ impl<Q: Served> Resources<Q> {
         worker: &Arc<Worker>,
         work: &Arc<Work<Q>>,
     ) -> Result<Self> {
-        let keeps = endpoint.keeps_memory();
-        let shrinker = keeps.then(|| Shrinker::new(work.clone()));
+        let needs = Needs::of(endpoint);
+        let shrinker = needs.idle.then(|| Shrinker::new(work.clone()));
         Ok(Self {
             buffers: Buffers::new(endpoint.buffers_max())?,
-            wakers: Self::wakers(Needs::of(endpoint), worker, work)?,
+            wakers: Self::wakers(needs, worker, work)?,
             _shrinker: shrinker.transpose()?,
         })
     }
 
-    /// Lets all events queue the work through `wakers`, and queues it once. Returns the old ones, to
-    /// be dropped without the queue's lock.
+    /// Lets all events queue the work through `wakers`, and queues it once. Returns the old ones,
+    /// to be dropped without the queue's lock.
     pub(super) fn set_wakers(&mut self, wakers: Wakers<Q>) -> Wakers<Q> {
         let mut old = replace(&mut self.wakers, wakers);
         self.wakers.replace(&mut old);

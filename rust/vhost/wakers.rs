@@ -100,8 +100,8 @@ impl<T: Served> Wakers<T> {
     /// Takes the place of `old`, whose files and delays it takes over. The work is queued once,
     /// because events in between may have been missed.
     ///
-    /// `old` queues nothing from then on. That comes first: a failing attempt to queue the work to a
-    /// worker that has ended would hide the attempts to queue it to another one.
+    /// `old` queues nothing from then on. That comes first: a failing attempt to queue the work to
+    /// a worker that has ended would hide the attempts to queue it to another one.
     pub(super) fn replace(&mut self, old: &mut Self) {
         let hold = old.past.hold.filter(|_| old.is_early());
         let vain = old.past.vain;

@@ -23,8 +23,8 @@ use crate::{
     vhost::uapi::QUEUES, //
 };
 
-/// The most workers of a device, those included whose thread has ended. More than one for each queue
-/// have no use.
+/// The most workers of a device, those included whose thread has ended. More than one for each
+/// queue have no use.
 const WORKERS_MAX: usize = 64;
 
 /// The end of the name of a thread that serves only one queue, by the index of that queue.

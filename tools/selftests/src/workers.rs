@@ -24,6 +24,13 @@ const MOST: usize = 64;
 /// An address without a mapping.
 const BAD: usize = 8;
 
+const REQUESTS: [u64; 4] = [
+    NEW_WORKER,
+    FREE_WORKER,
+    ATTACH_VRING_WORKER,
+    GET_VRING_WORKER,
+];
+
 /// The requests alone.
 pub fn run_requests(suite: &mut Suite, path: &str) {
     suite.case_c_fails("workers: requests and their errors", NONE, || {
@@ -62,12 +69,7 @@ pub fn settled(count: usize) -> usize {
 
 fn requests(path: &str) -> Outcome {
     let dev = Vhost::open(path);
-    for cmd in [
-        NEW_WORKER,
-        FREE_WORKER,
-        ATTACH_VRING_WORKER,
-        GET_VRING_WORKER,
-    ] {
+    for cmd in REQUESTS {
         ensure_eq!(dev.raw(cmd, BAD), Err(EINVAL), "{cmd:#x} without owner");
     }
     ensure_eq!(dev.set_fork_from_owner(1), Ok(()), "tasks of the owner's");
@@ -81,12 +83,7 @@ fn requests(path: &str) -> Outcome {
     ensure_eq!(dev.worker(RX), Ok(0), "worker of RX");
     ensure_eq!(dev.worker(TX), Ok(first), "worker of TX");
     let before = workers_among(TASKS);
-    for cmd in [
-        NEW_WORKER,
-        FREE_WORKER,
-        ATTACH_VRING_WORKER,
-        GET_VRING_WORKER,
-    ] {
+    for cmd in REQUESTS {
         ensure_eq!(dev.raw(cmd, BAD), Err(EFAULT), "{cmd:#x}, bad pointer");
     }
     ensure_eq!(settled(before), before, "workers after that");
