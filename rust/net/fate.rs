@@ -7,7 +7,10 @@ use crate::{
         Next,
         Session, //
     },
-    virtqueue::fault::Fault,
+    virtqueue::{
+        fault::Fault,
+        path::Path, //
+    },
 };
 
 /// The result of an attempt to send a packet.
@@ -44,7 +47,7 @@ impl Fate {
     ///
     /// What the queue has to wait for before the packet can be sent.
     #[inline(always)]
-    pub(super) fn count(self, session: &mut Session<'_>) -> Result<(), Next> {
+    pub(super) fn count<P: Path>(self, session: &mut Session<'_, P>) -> Result<(), Next> {
         match self {
             Self::Sent(bytes) => session.budget().moved_one(bytes),
             Self::Skipped => {}

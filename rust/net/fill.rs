@@ -16,12 +16,13 @@ use crate::{
     },
     vhost::session::{
         Next,
-        Session,
-        Taken, //
+        Session, //
     },
     virtqueue::{
         fault::Fault,
-        features::Negotiated, //
+        features::Negotiated,
+        path::Path,
+        taken::Taken, //
     },
 };
 
@@ -49,7 +50,7 @@ impl<'a> Run<'a> {
     /// [`Fault::Direction`] for a writable segment, [`Fault::NoPacket`] if there is nothing behind
     /// the header.
     #[inline(always)]
-    pub(super) fn length(&self, taken: &Taken<'_, '_>) -> Result<usize, Fault> {
+    pub(super) fn length<P: Path>(&self, taken: &Taken<'_, '_, P>) -> Result<usize, Fault> {
         let (ours, socks) = (self.negotiated.vhost_hlen(), self.negotiated.sock_hlen());
         if taken.writable() > 0 {
             return Err(Fault::Direction);
@@ -63,7 +64,11 @@ impl<'a> Run<'a> {
     /// Copies a packet into the batch and corrects its header there. Returns `None` for a packet
     /// that cannot be in a batch but can be sent on its own.
     #[inline(always)]
-    pub(super) fn batched(&self, batch: &mut Filling<'_>, taken: &Taken<'_, '_>) -> Option<Fate> {
+    pub(super) fn batched<P: Path>(
+        &self,
+        batch: &mut Filling<'_>,
+        taken: &Taken<'_, '_, P>,
+    ) -> Option<Fate> {
         let len = match self.length(taken) {
             Ok(len) => len,
             Err(fault) => return Some(Fate::Refused(fault)),
@@ -86,21 +91,25 @@ impl<'a> Run<'a> {
     /// Copies packets into the batch as long as each is in a plain buffer and valid. The slow path
     /// handles all others, and determines what is wrong with them.
     #[inline(always)]
-    pub(super) fn straight(&self, batch: &mut Filling<'_>, session: &mut Session<'_>) -> Stop {
+    pub(super) fn straight<P: Path>(
+        &self,
+        batch: &mut Filling<'_>,
+        session: &mut Session<'_, P>,
+    ) -> Stop {
         match (self.negotiated.vhost_hlen(), self.negotiated.sock_hlen()) {
-            (0, hdr::LEN) => self.straight_with::<{ hdr::LEN }>(batch, session),
-            (0, hdr::BASE) => self.straight_with::<{ hdr::BASE }>(batch, session),
-            (0, hdr::TUNNEL) => self.straight_with::<{ hdr::TUNNEL }>(batch, session),
+            (0, hdr::LEN) => self.straight_with::<{ hdr::LEN }, P>(batch, session),
+            (0, hdr::BASE) => self.straight_with::<{ hdr::BASE }, P>(batch, session),
+            (0, hdr::TUNNEL) => self.straight_with::<{ hdr::TUNNEL }, P>(batch, session),
             _ => Stop::Long,
         }
     }
 
     /// Implements [`Self::straight`] for headers of `HLEN` bytes.
     #[inline(never)]
-    fn straight_with<const HLEN: usize>(
+    fn straight_with<const HLEN: usize, P: Path>(
         &self,
         batch: &mut Filling<'_>,
-        session: &mut Session<'_>,
+        session: &mut Session<'_, P>,
     ) -> Stop {
         for _ in 0..session.burst() {
             let plain = match session.plain() {

@@ -17,15 +17,18 @@ use crate::{
     net::hdr,
     vhost::session::{
         Next,
-        Room,
         Session,
-        Taken,
         BATCH, //
     },
     virtqueue::{
         fault::Fault,
         features::Negotiated,
-        mem::MemFault, //
+        mem::MemFault,
+        path::Path,
+        taken::{
+            Room,
+            Taken, //
+        },
     },
 };
 
@@ -68,7 +71,7 @@ impl Fate {
     ///
     /// What the queue has to wait for.
     #[inline(always)]
-    fn count(self, session: &mut Session<'_>) -> Result<(), Next> {
+    fn count<P: Path>(self, session: &mut Session<'_, P>) -> Result<(), Next> {
         match self {
             Self::Received(bytes) => session.budget().moved_one(bytes),
             Self::Skipped => {}
@@ -106,7 +109,7 @@ impl Rx {
         }
     }
 
-    pub(super) fn serve(&mut self, session: &mut Session<'_>) -> Next {
+    pub(super) fn serve<P: Path>(&mut self, session: &mut Session<'_, P>) -> Next {
         let Some(receiver) = self.receiver.as_mut() else {
             return Next::Backend;
         };
@@ -136,9 +139,9 @@ impl Rx {
 
     /// Receives packets as long as each fits into a plain buffer, and returns why it has ended.
     #[inline(never)]
-    fn straight(
+    fn straight<P: Path>(
         receiver: &mut Receiver,
-        session: &mut Session<'_>,
+        session: &mut Session<'_, P>,
         mm: InMm<'_>,
         negotiated: Negotiated,
     ) -> Stop {
@@ -180,9 +183,9 @@ impl Rx {
     ///
     /// What the queue has to wait for before the packet can be received.
     #[inline(always)]
-    fn one(
+    fn one<P: Path>(
         receiver: &mut Receiver,
-        session: &mut Session<'_>,
+        session: &mut Session<'_, P>,
         mm: InMm<'_>,
         negotiated: Negotiated,
         len: usize,
@@ -209,8 +212,8 @@ impl Rx {
     /// Writes the device's part of the header and completes the buffers if the whole packet was
     /// received. Otherwise the buffers are put back into the ring.
     #[inline(always)]
-    fn finish(
-        taken: Taken<'_, '_>,
+    fn finish<P: Path>(
+        taken: Taken<'_, '_, P>,
         got: Result<usize>,
         sock_len: usize,
         negotiated: Negotiated,
@@ -232,7 +235,10 @@ impl Rx {
 
     /// Writes the fields of the header that the socket has not written.
     #[inline(always)]
-    fn write_header(taken: &Taken<'_, '_>, negotiated: Negotiated) -> Result<(), MemFault> {
+    fn write_header<P: Path>(
+        taken: &Taken<'_, '_, P>,
+        negotiated: Negotiated,
+    ) -> Result<(), MemFault> {
         let hlen = negotiated.vhost_hlen();
         if hlen > 0 {
             let zeroes = [0; hdr::TUNNEL];

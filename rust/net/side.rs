@@ -24,6 +24,7 @@ use crate::{
             Session, //
         },
     },
+    virtqueue::path::Path,
 };
 
 /// A queue's direction, as seen by the guest.
@@ -97,7 +98,7 @@ impl Endpoint for Side {
         }
     }
 
-    fn serve(&mut self, backend: &Socket, session: &mut Session<'_>) -> Next {
+    fn serve<P: Path>(&mut self, backend: &Socket, session: &mut Session<'_, P>) -> Next {
         match self {
             Self::Rx(rx) => rx.serve(session),
             Self::Tx(tx) => tx.serve(backend, session),

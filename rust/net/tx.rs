@@ -26,10 +26,13 @@ use crate::{
     vhost::session::{
         Next,
         Session,
-        Taken,
         BATCH, //
     },
-    virtqueue::fault::Fault,
+    virtqueue::{
+        fault::Fault,
+        path::Path,
+        taken::Taken, //
+    },
 };
 
 /// How often a packet is retried after `ENOMEM` or `ENOBUFS`, whose end no event reports. The first
@@ -105,7 +108,7 @@ impl Tx {
         batch.saturating_add(self.sender.large.free_spare())
     }
 
-    pub(super) fn serve(&mut self, sock: &Socket, session: &mut Session<'_>) -> Next {
+    pub(super) fn serve<P: Path>(&mut self, sock: &Socket, session: &mut Session<'_, P>) -> Next {
         let Some(batch) = self.batch.as_mut() else {
             return Next::Backend;
         };
@@ -132,11 +135,11 @@ impl Sender {
 
     /// Sends packets in batches until the queue has to wait or the budget is used up. Packets that
     /// cannot be in a batch are sent singly.
-    fn in_batches(
+    fn in_batches<P: Path>(
         &mut self,
         mut batch: Filling<'_>,
         run: &Run<'_>,
-        session: &mut Session<'_>,
+        session: &mut Session<'_, P>,
     ) -> Next {
         let next = loop {
             let moved = session.budget().packets();
@@ -182,7 +185,12 @@ impl Sender {
     }
 
     /// Sends each packet on its own.
-    fn one_by_one(&mut self, sock: &Socket, run: &Run<'_>, session: &mut Session<'_>) -> Next {
+    fn one_by_one<P: Path>(
+        &mut self,
+        sock: &Socket,
+        run: &Run<'_>,
+        session: &mut Session<'_, P>,
+    ) -> Next {
         loop {
             let room = session.budget().bytes_left();
             let fate = match session.take() {
@@ -209,7 +217,13 @@ impl Sender {
     }
 
     /// Sends a packet on its own. `more` tells the socket that another one follows at once.
-    fn alone(&mut self, sock: &Socket, run: &Run<'_>, taken: &Taken<'_, '_>, more: bool) -> Fate {
+    fn alone<P: Path>(
+        &mut self,
+        sock: &Socket,
+        run: &Run<'_>,
+        taken: &Taken<'_, '_, P>,
+        more: bool,
+    ) -> Fate {
         let len = match run.length(taken) {
             Ok(len) => len,
             Err(fault) => return Fate::Refused(fault),
@@ -242,7 +256,7 @@ impl Sender {
 
     /// Completes the packet's buffer, or puts it back into the ring to be sent later.
     #[inline(always)]
-    fn settle(&mut self, fate: Fate, taken: Taken<'_, '_>) -> Fate {
+    fn settle<P: Path>(&mut self, fate: Fate, taken: Taken<'_, '_, P>) -> Fate {
         match fate {
             Fate::Full => return Fate::Stays(Next::Backend),
             Fate::Again if self.retries < RETRIES_MAX => {
@@ -259,7 +273,7 @@ impl Sender {
 
 /// Sends the packets of the batch. Their buffers are completed already, so packets that cannot be
 /// sent are lost, which is counted and reported to userspace.
-fn send(batch: &mut Filling<'_>, session: &mut Session<'_>) {
+fn send<P: Path>(batch: &mut Filling<'_>, session: &mut Session<'_, P>) {
     let lost = flush(batch);
     if lost > 0 {
         session.failed(lost);

@@ -52,7 +52,7 @@ use crate::{
             Negotiated,
             OFFERED, //
         },
-        mem::{
+        table::{
             MemTable,
             MemoryRegion, //
         },

@@ -16,6 +16,7 @@ use crate::{
         Next,
         Session, //
     },
+    virtqueue::path::Path,
 };
 
 /// What a queue exchanges data with, such as a socket.
@@ -64,5 +65,5 @@ pub(crate) trait Endpoint: Send + Unpin + Sized + 'static {
 
     /// Transfers data until one side has no more or the session's budget is used up, and returns
     /// what the queue has to wait for.
-    fn serve(&mut self, backend: &Self::Backend, session: &mut Session<'_>) -> Next;
+    fn serve<P: Path>(&mut self, backend: &Self::Backend, session: &mut Session<'_, P>) -> Next;
 }

@@ -56,7 +56,7 @@ use crate::{
             self,
             OFFERED, //
         },
-        mem::MemoryRegion, //
+        table::MemoryRegion, //
     },
 };
 

@@ -14,8 +14,7 @@ use kernel::{
 use crate::{
     kapi::{
         eventfd::EventFd,
-        mm::InMm,
-        uaccess::UserMem, //
+        mm::InMm, //
     },
     stats::QueueStats,
     vhost::budget::Budget,
@@ -23,8 +22,12 @@ use crate::{
         fault::Fault,
         features::Negotiated,
         mem::MemFault,
+        path::Path,
         plain::Plain,
-        taken,
+        taken::{
+            Room,
+            Taken, //
+        },
         vq::Virtqueue, //
     },
 };
@@ -47,16 +50,10 @@ pub(crate) enum Next {
     Reset,
 }
 
-/// Buffers that an endpoint has taken from the ring.
-pub(crate) type Taken<'s, 'q> = taken::Taken<'s, 'q, UserMem<'q>>;
-
-/// The result of taking buffers for a packet to be received.
-pub(crate) type Room<'s, 'q> = taken::Room<Taken<'s, 'q>>;
-
 /// A run of a queue; see the [module documentation](self).
-pub(crate) struct Session<'q> {
+pub(crate) struct Session<'q, P> {
     mm: InMm<'q>,
-    vq: Virtqueue<'q, UserMem<'q>>,
+    vq: Virtqueue<'q, P>,
     negotiated: Negotiated,
     call: Option<&'q EventFd>,
     err: Option<&'q EventFd>,
@@ -66,12 +63,12 @@ pub(crate) struct Session<'q> {
     asked: bool,
 }
 
-impl<'q> Session<'q> {
+impl<'q, P: Path> Session<'q, P> {
     /// Starts a run. `call` is the eventfd that interrupts the guest, `err` the one that reports
     /// errors to userspace.
     pub(super) fn new(
         mm: InMm<'q>,
-        vq: Virtqueue<'q, UserMem<'q>>,
+        vq: Virtqueue<'q, P>,
         negotiated: Negotiated,
         (call, err): (Option<&'q EventFd>, Option<&'q EventFd>),
         stats: &'q QueueStats,
@@ -119,7 +116,7 @@ impl<'q> Session<'q> {
     /// The [`Fault`] of the guest, which has been counted and reported. If [`Fault::is_buffer`]
     /// holds, the buffer has been completed with length 0, and the next one can be taken.
     #[inline(always)]
-    pub(crate) fn take(&mut self) -> Result<Option<Taken<'_, 'q>>, Fault> {
+    pub(crate) fn take(&mut self) -> Result<Option<Taken<'_, 'q, P>>, Fault> {
         self.budget.read(self.vq.take_read());
         let taken = self.vq.take();
         if let Err(fault) = &taken {
@@ -217,7 +214,11 @@ impl<'q> Session<'q> {
     ///
     /// As for [`Self::take`]; the valid buffers before an invalid one are completed as well.
     #[inline(always)]
-    pub(crate) fn take_room(&mut self, want: usize, max: usize) -> Result<Room<'_, 'q>, Fault> {
+    pub(crate) fn take_room(
+        &mut self,
+        want: usize,
+        max: usize,
+    ) -> Result<Room<Taken<'_, 'q, P>>, Fault> {
         self.budget.read(self.vq.take_read());
         let room = self.vq.take_room(want, max);
         if let Err(fault) = &room {

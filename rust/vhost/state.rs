@@ -38,8 +38,12 @@ use crate::{
     },
     virtqueue::{
         features::Negotiated,
-        mem::MemTable,
+        path::{
+            Direct,
+            Path, //
+        },
         ring::Ring,
+        table::MemTable,
         vq::Virtqueue, //
     },
 };
@@ -199,9 +203,8 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         wakers.begin();
         stats.run();
         let vq = Virtqueue::new(
-            UserMem::new(mm),
+            Direct::new(UserMem::new(mm), table, &mut self.hint),
             &mut self.ring,
-            (table, &mut self.hint),
             &mut buffers.segs,
             &mut buffers.used,
         );
@@ -246,7 +249,11 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
 
     /// Calls the endpoint until it waits for something other than the guest, or no buffer has
     /// become available while kicks were being enabled.
-    fn rounds(endpoint: &mut E, backend: &E::Backend, session: &mut Session<'_>) -> Next {
+    fn rounds(
+        endpoint: &mut E,
+        backend: &E::Backend,
+        session: &mut Session<'_, impl Path>,
+    ) -> Next {
         for _ in 0..ROUNDS {
             session.disable_notify();
             let next = endpoint.serve(backend, session);

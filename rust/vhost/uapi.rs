@@ -5,7 +5,7 @@
 //! Structures are read as bytes and decoded as little endian, which is the byte order of all
 //! supported architectures.
 
-use crate::virtqueue::mem::MemoryRegion;
+use crate::virtqueue::table::MemoryRegion;
 
 /// The number of queues of a device: receive is 0, transmit is 1.
 pub(crate) const QUEUES: usize = 2;

@@ -8,10 +8,7 @@ use crate::{
     kapi::iov::IoVec,
     virtqueue::{
         fault::Fault,
-        mem::{
-            GuestMemory,
-            MemTable, //
-        },
+        path::Path,
         ring::Ring,
         uapi::{
             Desc,
@@ -44,19 +41,16 @@ pub(crate) struct Chain {
 
 /// Walks the descriptor chain of the ring's next buffer and appends its segments to `segs`.
 ///
-/// `head` and `desc` are the head and its descriptor, as [`Ring::next`] returned them. `hint` is
-/// the index of the region of `table` that was found last. The number of descriptors is added to
-/// `read`.
+/// `head` and `desc` are the head and its descriptor, as [`Ring::next`] returned them. The number of
+/// descriptors is added to `read`.
 ///
 /// # Errors
 ///
 /// The [`Fault`] of the chain; a part of its segments may have been appended to `segs` then.
 #[inline(always)]
-pub(super) fn walk<M: GuestMemory>(
+pub(super) fn walk<P: Path>(
     ring: &mut Ring,
-    mem: &M,
-    table: &MemTable,
-    hint: &mut usize,
+    path: &mut P,
     segs: &mut KVec<IoVec>,
     read: &mut usize,
     (head, mut desc): (u16, Desc),
@@ -74,9 +68,9 @@ pub(super) fn walk<M: GuestMemory>(
             indirect_left = indirect_left.wrapping_sub(count);
             // CAST: Lossless on 64-bit.
             *read = read.wrapping_add(count as usize);
-            chain = indirect(mem, table, hint, segs, chain, desc)?;
+            chain = indirect(path, segs, chain, desc)?;
         } else {
-            chain.add(table, hint, segs, &desc)?;
+            chain.add(path, segs, &desc)?;
         }
         if desc.flags & DESC_F_NEXT == 0 {
             ring.learn(adjacent);
@@ -94,7 +88,7 @@ pub(super) fn walk<M: GuestMemory>(
             adjacent = adjacent.wrapping_add(1);
         }
         index = desc.next;
-        desc = ring.next_desc(mem, index)?;
+        desc = ring.next_desc(path, index)?;
     }
 }
 
@@ -128,14 +122,13 @@ impl Chain {
 
     /// Adds the buffer of one descriptor.
     #[inline(always)]
-    fn add(
+    fn add<P: Path>(
         &mut self,
-        table: &MemTable,
-        hint: &mut usize,
+        path: &mut P,
         segs: &mut KVec<IoVec>,
         desc: &Desc,
     ) -> Result<(), Fault> {
-        let added = table.translate(hint, desc.addr, desc.len, segs)?;
+        let added = path.translate(desc.addr, desc.len, segs)?;
         if desc.flags & DESC_F_WRITE != 0 {
             self.writable = self.writable.wrapping_add(added);
         } else if self.writable > 0 {
@@ -152,17 +145,13 @@ impl Chain {
 /// Continues `chain` with the descriptors of the indirect table `at`. The entries of the table are
 /// used in the order of the table; `next` is ignored.
 #[inline(never)]
-fn indirect<M: GuestMemory>(
-    mem: &M,
-    table: &MemTable,
-    hint: &mut usize,
+fn indirect<P: Path>(
+    path: &mut P,
     segs: &mut KVec<IoVec>,
     mut chain: Chain,
     at: Desc,
 ) -> Result<Chain, Fault> {
-    if !table.covers(hint, at.addr, at.len) {
-        return Err(Fault::Unmapped);
-    }
+    path.check(at.addr, at.len)?;
     let count = at.len / DESC_SIZE;
     let mut descs = [Desc::default(); INDIRECT_AHEAD];
     let mut done = 0;
@@ -175,12 +164,12 @@ fn indirect<M: GuestMemory>(
         let some = descs
             .get_mut(..rest.min(INDIRECT_AHEAD))
             .unwrap_or_default();
-        let read = table.read_descs(mem, hint, addr, some)?;
+        let read = path.read_table(addr, some)?;
         for desc in some.iter().take(read) {
             if desc.flags & DESC_F_INDIRECT != 0 {
                 return Err(Fault::IndirectNested);
             }
-            chain.add(table, hint, segs, desc)?;
+            chain.add(path, segs, desc)?;
             if desc.flags & DESC_F_NEXT == 0 {
                 return Ok(chain);
             }

@@ -11,7 +11,7 @@
 use crate::{
     kapi::iov::IoVec,
     virtqueue::{
-        mem::GuestMemory,
+        path::Path,
         uapi::{
             UsedElem,
             DESC_F_NEXT,
@@ -45,12 +45,12 @@ impl Plain {
     }
 }
 
-impl<M: GuestMemory> Virtqueue<'_, M> {
+impl<P: Path> Virtqueue<'_, P> {
     /// Returns the next buffer if it is plain and readable for the device.
     #[inline(always)]
     pub(crate) fn plain(&self) -> Option<Plain> {
         let (head, desc) = self.ring.known()?;
-        let first = self.table.near(self.hint, desc.addr, desc.len)?;
+        let first = self.path.near(desc.addr, desc.len)?;
         let second = match desc.flags {
             0 => IoVec::new(0, 0),
             DESC_F_NEXT => {
@@ -58,7 +58,7 @@ impl<M: GuestMemory> Virtqueue<'_, M> {
                 if desc.flags != 0 {
                     return None;
                 }
-                self.table.near(self.hint, desc.addr, desc.len)?
+                self.path.near(desc.addr, desc.len)?
             }
             _ => return None,
         };
@@ -78,7 +78,7 @@ impl<M: GuestMemory> Virtqueue<'_, M> {
         }
         Some(Plain {
             head,
-            first: self.table.near(self.hint, desc.addr, desc.len)?,
+            first: self.path.near(desc.addr, desc.len)?,
             second: IoVec::new(0, 0),
         })
     }

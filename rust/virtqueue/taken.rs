@@ -19,6 +19,7 @@ use crate::{
             GuestMemory,
             MemFault, //
         },
+        path::Path,
         plain::Plain,
         uapi::UsedElem,
         vq::Virtqueue, //
@@ -40,8 +41,8 @@ pub(crate) enum Room<T> {
 }
 
 /// Buffers that have been taken from the ring. They are put back when this is dropped.
-pub(crate) struct Taken<'s, 'q, M: GuestMemory> {
-    vq: &'s mut Virtqueue<'q, M>,
+pub(crate) struct Taken<'s, 'q, P: Path> {
+    vq: &'s mut Virtqueue<'q, P>,
     /// The index of the first buffer's used entry in the list of pending ones.
     from: usize,
     count: u16,
@@ -49,10 +50,10 @@ pub(crate) struct Taken<'s, 'q, M: GuestMemory> {
     bytes: usize,
 }
 
-impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
+impl<'s, 'q, P: Path> Taken<'s, 'q, P> {
     /// Creates an empty set of buffers.
     #[inline(always)]
-    pub(super) fn open(vq: &'s mut Virtqueue<'q, M>) -> Self {
+    pub(super) fn open(vq: &'s mut Virtqueue<'q, P>) -> Self {
         vq.segs.clear();
         let from = vq.used.len();
         Self {
@@ -68,7 +69,7 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
     #[inline(always)]
     pub(super) fn add(&mut self) -> Result<Option<Chain>, Fault> {
         let vq = &mut *self.vq;
-        let Some((head, desc)) = vq.ring.next(&vq.mem)? else {
+        let Some((head, desc)) = vq.ring.next(&vq.path)? else {
             return Ok(None);
         };
         let elem = UsedElem {
@@ -79,15 +80,7 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         if vq.used.push_within_capacity(elem).is_err() {
             return Ok(None);
         }
-        let chain = chain::walk(
-            vq.ring,
-            &vq.mem,
-            vq.table,
-            vq.hint,
-            vq.segs,
-            &mut vq.read,
-            (head, desc),
-        );
+        let chain = chain::walk(vq.ring, &mut vq.path, vq.segs, &mut vq.read, (head, desc));
         vq.ring.advance();
         self.count = self.count.wrapping_add(1);
         let chain = chain?;
@@ -199,7 +192,7 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
     /// unreadable.
     #[inline]
     pub(crate) fn has_more(&mut self) -> bool {
-        !self.vq.ring.is_empty(&self.vq.mem)
+        !self.vq.ring.is_empty(&self.vq.path)
     }
 
     /// Writes `data` to the buffers at byte offset `at`.
@@ -211,7 +204,7 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
         runs(self.segs(), at, data.len(), MemFault, |addr, done, len| {
             let end = done.wrapping_add(len);
             let now = data.get(done..end).ok_or(MemFault)?;
-            self.vq.mem.write_bytes(addr, now)
+            self.vq.path.owner().write_bytes(addr, now)
         })
     }
 
@@ -224,9 +217,11 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
     #[inline(always)]
     pub(crate) fn write_u16_at(&self, at: usize, value: u16) -> Result<(), MemFault> {
         match self.segs().first() {
-            Some(seg) if seg.len() >= at.saturating_add(2) => {
-                self.vq.mem.write_u16(seg.base().wrapping_add(at), value)
-            }
+            Some(seg) if seg.len() >= at.saturating_add(2) => self
+                .vq
+                .path
+                .owner()
+                .write_u16(seg.base().wrapping_add(at), value),
             _ => self.write_at(at, &value.to_le_bytes()),
         }
     }
@@ -238,7 +233,7 @@ impl<'s, 'q, M: GuestMemory> Taken<'s, 'q, M> {
     }
 }
 
-impl<M: GuestMemory> Drop for Taken<'_, '_, M> {
+impl<P: Path> Drop for Taken<'_, '_, P> {
     #[inline(always)]
     fn drop(&mut self) {
         if self.count > 0 {
@@ -248,7 +243,7 @@ impl<M: GuestMemory> Drop for Taken<'_, '_, M> {
     }
 }
 
-impl<'q, M: GuestMemory> Virtqueue<'q, M> {
+impl<'q, P: Path> Virtqueue<'q, P> {
     /// Takes the next buffer. Returns `None` if there is none.
     ///
     /// # Errors
@@ -256,7 +251,7 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
     /// The [`Fault`] of the buffer or the ring. A buffer for which [`Fault::is_buffer`] holds has
     /// been completed with length 0; otherwise the ring is unchanged.
     #[inline(always)]
-    pub(crate) fn take(&mut self) -> Result<Option<Taken<'_, 'q, M>>, Fault> {
+    pub(crate) fn take(&mut self) -> Result<Option<Taken<'_, 'q, P>>, Fault> {
         let mut taken = Taken::open(self);
         match taken.add() {
             Ok(Some(_)) => Ok(Some(taken)),
@@ -277,7 +272,7 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
         &mut self,
         want: usize,
         max: usize,
-    ) -> Result<Room<Taken<'_, 'q, M>>, Fault> {
+    ) -> Result<Room<Taken<'_, 'q, P>>, Fault> {
         let mut taken = Taken::open(self);
         loop {
             if taken.len() >= want {

@@ -11,9 +11,9 @@ use crate::{
         features::Negotiated,
         mem::{
             GuestMemory,
-            MemFault,
-            MemTable, //
+            MemFault, //
         },
+        path::Path,
         ring::Ring,
         uapi::UsedElem,
         used::{
@@ -27,12 +27,9 @@ use crate::{
 ///
 /// Buffers that are taken and not completed are put back into the ring when they are dropped, so
 /// callers do not count them.
-pub(crate) struct Virtqueue<'q, M> {
-    pub(super) mem: M,
+pub(crate) struct Virtqueue<'q, P> {
+    pub(super) path: P,
     pub(super) ring: &'q mut Ring,
-    pub(super) table: &'q MemTable,
-    /// The index of the region of `table` that was found last.
-    pub(super) hint: &'q mut usize,
     /// The segments of the buffers that are taken.
     pub(super) segs: &'q mut KVec<IoVec>,
     /// The used entries that are not published yet.
@@ -41,22 +38,18 @@ pub(crate) struct Virtqueue<'q, M> {
     pub(super) read: usize,
 }
 
-impl<'q, M: GuestMemory> Virtqueue<'q, M> {
-    /// Borrows the parts of a queue. `hint` is the index of the region of `table` that was found
-    /// last. The capacities of `segs` and `used` limit the segments of a packet and the pending
-    /// used entries.
+impl<'q, P: Path> Virtqueue<'q, P> {
+    /// Borrows the parts of a queue. The capacities of `segs` and `used` limit the segments of a
+    /// packet and the pending used entries.
     pub(crate) fn new(
-        mem: M,
+        path: P,
         ring: &'q mut Ring,
-        (table, hint): (&'q MemTable, &'q mut usize),
         segs: &'q mut KVec<IoVec>,
         used: &'q mut KVec<UsedElem>,
     ) -> Self {
         Self {
-            mem,
+            path,
             ring,
-            table,
-            hint,
             segs,
             used,
             read: 0,
@@ -76,7 +69,7 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
     /// The faults of the ring that [`Self::take`] returns.
     #[inline(always)]
     pub(crate) fn look(&mut self) -> Result<bool, Fault> {
-        Ok(self.ring.next(&self.mem)?.is_some())
+        Ok(self.ring.next(&self.path)?.is_some())
     }
 
     /// Returns whether all buffers up to the available index that was read last are taken.
@@ -92,7 +85,7 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
     /// [`MemFault`] when the memory is not writable.
     #[inline(always)]
     pub(crate) fn write_u16(&self, addr: usize, value: u16) -> Result<(), MemFault> {
-        self.mem.write_u16(addr, value)
+        self.path.owner().write_u16(addr, value)
     }
 
     /// Returns the number of used entries that are not published yet.
@@ -104,14 +97,14 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
     /// Returns all completed buffers to the guest and decides whether to interrupt it. Without a
     /// call eventfd, when `has_call` is false, there is no decision. See [`used::publish`].
     pub(crate) fn publish(&mut self, negotiated: Negotiated, has_call: bool) -> Published {
-        let published = used::publish(self.ring, &self.mem, negotiated, self.used, has_call);
+        let published = used::publish(self.ring, &self.path, negotiated, self.used, has_call);
         self.used.clear();
         published
     }
 
     /// See [`Ring::disable_notify`].
     pub(crate) fn disable_notify(&mut self) {
-        self.ring.disable_notify(&self.mem);
+        self.ring.disable_notify(&self.path);
     }
 
     /// See [`Ring::enable_notify`].
@@ -120,6 +113,6 @@ impl<'q, M: GuestMemory> Virtqueue<'q, M> {
     ///
     /// As for [`Ring::enable_notify`].
     pub(crate) fn enable_notify(&mut self) -> Result<bool, MemFault> {
-        self.ring.enable_notify(&self.mem)
+        self.ring.enable_notify(&self.path)
     }
 }

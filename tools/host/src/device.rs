@@ -23,10 +23,11 @@ use crate::{
         features::Negotiated,
         mem::{
             GuestMemory,
-            MemFault,
-            MemTable, //
+            MemFault, //
         },
+        path::Direct,
         ring::Ring,
+        table::MemTable,
         taken::{
             Room,
             Taken, //
@@ -118,7 +119,7 @@ pub(crate) enum Straight {
     None,
 }
 
-fn finish(taken: Taken<'_, '_, &Mem>, end: End) -> Took {
+fn finish(taken: Taken<'_, '_, Direct<'_, &Mem>>, end: End) -> Took {
     let took = Took {
         segs: taken.segs().to_vec(),
         writable: taken.writable(),
@@ -175,11 +176,10 @@ impl Device {
     }
 
     /// The queue, while it is served.
-    pub(crate) fn queue<'q>(&'q mut self, mem: &'q Mem) -> Virtqueue<'q, &'q Mem> {
+    pub(crate) fn queue<'q>(&'q mut self, mem: &'q Mem) -> Virtqueue<'q, Direct<'q, &'q Mem>> {
         Virtqueue::new(
-            mem,
+            Direct::new(mem, &self.table, &mut self.hint),
             &mut self.ring,
-            (&self.table, &mut self.hint),
             &mut self.segs,
             &mut self.used,
         )
@@ -219,7 +219,7 @@ impl Device {
     ) -> Result<Straight, Fault> {
         let room = self.used.len() < self.used.capacity();
         let mut queue = self.queue(mem);
-        let ask = |queue: &Virtqueue<'_, &Mem>| {
+        let ask = |queue: &Virtqueue<'_, Direct<'_, &Mem>>| {
             if write {
                 queue.plain_room()
             } else {

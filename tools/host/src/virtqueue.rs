@@ -16,10 +16,16 @@ pub(crate) mod layout;
 pub(crate) mod mem;
 #[path = "../../../rust/virtqueue/notify.rs"]
 pub(crate) mod notify;
+#[path = "../../../rust/virtqueue/path.rs"]
+pub(crate) mod path;
 #[path = "../../../rust/virtqueue/plain.rs"]
 pub(crate) mod plain;
+#[path = "../../../rust/virtqueue/ranges.rs"]
+mod ranges;
 #[path = "../../../rust/virtqueue/ring.rs"]
 pub(crate) mod ring;
+#[path = "../../../rust/virtqueue/table.rs"]
+pub(crate) mod table;
 #[path = "../../../rust/virtqueue/taken.rs"]
 pub(crate) mod taken;
 #[path = "../../../rust/virtqueue/uapi.rs"]

@@ -19,8 +19,8 @@ use crate::{
     },
     virtqueue::{
         fault::Fault,
-        mem::{
-            GuestMemory,
+        mem::GuestMemory,
+        table::{
             MemTable,
             MemoryRegion, //
         },

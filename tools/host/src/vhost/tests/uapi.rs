@@ -11,7 +11,7 @@ use crate::{
         VringState, //
     },
     virtqueue::{
-        mem::MemoryRegion,
+        table::MemoryRegion,
         uapi::{
             self as ring,
             Desc,

@@ -41,7 +41,7 @@ use crate::{
     virtqueue::{
         features::Negotiated,
         layout::Layout,
-        mem::MemoryRegion, //
+        table::MemoryRegion, //
     },
 };
 

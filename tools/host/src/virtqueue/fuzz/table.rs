@@ -24,11 +24,11 @@ use crate::{
     },
     virtqueue::{
         fault::Fault,
-        mem::{
+        model::segs, //
+        table::{
             MemTable,
             MemoryRegion, //
         },
-        model::segs, //
     },
 };
 

@@ -19,7 +19,7 @@ use crate::{
     },
     virtqueue::{
         fault::Fault,
-        mem::{
+        table::{
             MemTable,
             MemoryRegion, //
         },

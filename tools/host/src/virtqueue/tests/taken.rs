@@ -20,6 +20,7 @@ use crate::{
     virtqueue::{
         features::Negotiated,
         mem::MemFault,
+        path::Direct,
         taken::{
             Room,
             Taken, //
@@ -70,7 +71,7 @@ fn with<T>(
     driver: &Driver,
     device: &mut Device,
     want: usize,
-    f: impl FnOnce(&Taken<'_, '_, &Mem>) -> T,
+    f: impl FnOnce(&Taken<'_, '_, Direct<'_, &Mem>>) -> T,
 ) -> T {
     let mut queue = device.queue(&driver.mem);
     let room = queue.take_room(want, 1024).unwrap();

@@ -33,7 +33,7 @@ use crate::{
 /// The owner's address of guest memory; nothing is mapped there.
 const BASE: u64 = 0x1000;
 
-fn built() -> crate::virtqueue::mem::MemTable {
+fn built() -> crate::virtqueue::table::MemTable {
     table(&[(0, u64::from(u32::MAX), BASE)]).build()
 }
 
