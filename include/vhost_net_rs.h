@@ -72,6 +72,7 @@ enum {
 /* rust/helpers/param.c */
 extern char vnr_node[VNR_NODE_LEN];
 extern ushort vnr_max_mem_regions;
+extern int vnr_max_iotlb_entries;
 extern bool vnr_fork_from_owner_default;
 extern bool vnr_worker_per_queue;
 
@@ -122,6 +123,7 @@ void vnr_page_drop(void *addr, u32 count);
 void vnr_set_current_state(int state);
 void vnr_finish_state(int state);
 void vnr_cond_resched(void);
+bool vnr_need_resched(void);
 void vnr_set_current_comm(const char *name);
 int vnr_task_pid_vnr(struct task_struct *task);
 struct task_struct *vnr_get_task_struct(struct task_struct *task);
@@ -130,6 +132,7 @@ void vnr_put_task_struct(struct task_struct *task);
 /* rust/helpers/uaccess.c */
 int vnr_get_user16(u16 *value, const u16 __user *addr);
 int vnr_put_user16(u16 value, u16 __user *addr);
+int vnr_set_user_bits(u32 __user *word, u32 bits);
 unsigned long vnr_clear_user(void __user *to, unsigned long n);
 bool vnr_access_ok(unsigned long addr, unsigned long len);
 unsigned long vnr_array_index_nospec(unsigned long index, unsigned long size);

@@ -45,6 +45,7 @@ pub(crate) struct QueueStats {
     suppressed: Counter,
     runs: Counter,
     drops: Counter,
+    misses: Counter,
     faults: Counter,
     reasons: [Counter; REASONS],
 }
@@ -60,6 +61,7 @@ impl QueueStats {
             suppressed: Counter::new(),
             runs: Counter::new(),
             drops: Counter::new(),
+            misses: Counter::new(),
             faults: Counter::new(),
             reasons: [const { Counter::new() }; REASONS],
         }
@@ -84,6 +86,11 @@ impl QueueStats {
     /// Adds packets that were lost.
     pub(crate) fn dropped(&self, packets: usize) {
         self.drops.add(packets);
+    }
+
+    /// Counts a translation that the queue has to wait for.
+    pub(crate) fn missed(&self) {
+        self.misses.add(1);
     }
 
     /// Counts a fault of the guest. `reason` is the index of its kind.
@@ -118,6 +125,7 @@ impl QueueStats {
             ("suppressed", self.suppressed.get()),
             ("runs", self.runs.get()),
             ("drops", self.drops.get()),
+            ("misses", self.misses.get()),
             ("faults", self.faults.get()),
         ];
         for (name, count) in lines {

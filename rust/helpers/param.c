@@ -18,6 +18,11 @@ module_param_named(max_mem_regions, vnr_max_mem_regions, ushort, 0444);
 MODULE_PARM_DESC(max_mem_regions,
 		 "Most regions of guest memory, at least 64 (default: 65535)");
 
+int vnr_max_iotlb_entries = 2048;
+module_param_named(max_iotlb_entries, vnr_max_iotlb_entries, int, 0444);
+MODULE_PARM_DESC(max_iotlb_entries,
+		 "Most translations of a device IOTLB (default: 2048)");
+
 bool vnr_fork_from_owner_default = true;
 module_param_named(fork_from_owner_default, vnr_fork_from_owner_default, bool,
 		   0444);

@@ -17,6 +17,11 @@ void vnr_cond_resched(void)
 	cond_resched();
 }
 
+bool vnr_need_resched(void)
+{
+	return need_resched();
+}
+
 /* __set_task_comm() is not exported. */
 void vnr_set_current_comm(const char *name)
 {

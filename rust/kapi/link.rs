@@ -108,6 +108,11 @@ impl<C: Class> Links<C> {
         self.head.load(Relaxed) == closed()
     }
 
+    /// Returns whether there are no nodes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.load(Relaxed).is_null()
+    }
+
     /// Takes all nodes, in the order in which they were pushed.
     pub(super) fn take(&self) -> Detached<C> {
         if self.head.load(Relaxed).is_null() {
@@ -159,6 +164,15 @@ impl<C: Class> Detached<C> {
     /// Returns whether there are no nodes.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_null()
+    }
+
+    /// Returns whether there is one node, or none.
+    pub(super) fn is_last(&self) -> bool {
+        match NonNull::new(self.0) {
+            // SAFETY: By the invariant the node is valid and ours.
+            Some(link) => unsafe { (*link.as_ref().next.get()).is_null() },
+            None => true,
+        }
     }
 
     /// Consumes the oldest node. Returns false if there is none.

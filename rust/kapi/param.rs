@@ -13,6 +13,13 @@ pub(crate) fn max_mem_regions() -> u16 {
     unsafe { ffi::vnr_max_mem_regions }
 }
 
+/// Returns the parameter `max_iotlb_entries`: the most translations that an IOTLB may have, or 0 if
+/// the parameter is not positive.
+pub(crate) fn max_iotlb_entries() -> usize {
+    // SAFETY: As above.
+    usize::try_from(unsafe { ffi::vnr_max_iotlb_entries }).unwrap_or(0)
+}
+
 /// Returns the parameter `fork_from_owner_default`: whether workers are threads of the owner unless
 /// VHOST_SET_FORK_FROM_OWNER says otherwise.
 pub(crate) fn fork_from_owner_default() -> bool {

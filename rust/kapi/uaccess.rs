@@ -54,6 +54,16 @@ impl<'a> UserMem<'a> {
         }
     }
 
+    /// Sets bits of an aligned 32-bit word, in one atomic access.
+    #[inline]
+    pub(crate) fn set_bits(&self, addr: usize, bits: u32) -> Result {
+        // SAFETY: The function checks the address.
+        match unsafe { ffi::vnr_set_user_bits(addr as *mut u32, bits) } {
+            0 => Ok(()),
+            _ => Err(EFAULT),
+        }
+    }
+
     /// Reads bytes at `addr` into `out`.
     #[inline]
     pub(crate) fn read_bytes(&self, addr: usize, out: &mut [u8]) -> Result {

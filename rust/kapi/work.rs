@@ -6,11 +6,14 @@
 //! only while it runs an item.
 
 use core::{
+    cell::Cell,
+    hint::spin_loop,
     marker::PhantomData,
     ops::Deref,
     ptr::NonNull, //
 };
 use kernel::{
+    current,
     prelude::*,
     sync::{
         atomic::{
@@ -19,11 +22,17 @@ use kernel::{
         },
         Arc,
     },
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    },
     types::NotThreadSafe, //
 };
 
 use super::{
     domain::DomainId,
+    ffi,
     link::{
         self,
         Class, //
@@ -48,6 +57,10 @@ pub(super) type Links = link::Links<Items>;
 pub(crate) struct Context<'a> {
     domain: DomainId,
     mm: InMm<'a>,
+    /// The list of items that the worker has not taken yet.
+    links: &'a Links,
+    /// Whether the worker has taken items that come after the one that is being run.
+    has_more: Cell<bool>,
     _thread: PhantomData<NotThreadSafe>,
 }
 
@@ -58,10 +71,12 @@ impl<'a> Context<'a> {
     ///
     /// The current thread must be that of a worker of `domain`, and must use the result only for
     /// the items that it has taken.
-    pub(super) unsafe fn new(domain: DomainId, mm: InMm<'a>) -> Self {
+    pub(super) unsafe fn new(domain: DomainId, mm: InMm<'a>, links: &'a Links) -> Self {
         Self {
             domain,
             mm,
+            links,
+            has_more: Cell::new(false),
             _thread: PhantomData,
         }
     }
@@ -69,6 +84,35 @@ impl<'a> Context<'a> {
     /// Returns the proof that the item runs in the owner's address space.
     pub(crate) fn mm(&self) -> &InMm<'a> {
         &self.mm
+    }
+
+    /// Sets whether items come after the one that is run next.
+    pub(super) fn set_more(&self, has_more: bool) {
+        self.has_more.set(has_more);
+    }
+
+    /// Waits without sleeping until `ready` returns true, and returns whether it did.
+    ///
+    /// Gives up after `time`, and when anything else can be done: the worker has another item, the
+    /// thread has a signal, or the processor has another task.
+    pub(crate) fn spin(&self, time: Delta, mut ready: impl FnMut() -> bool) -> bool {
+        let started = Instant::<Monotonic>::now();
+        loop {
+            if ready() {
+                return true;
+            }
+            // SAFETY: This function may be called in any context.
+            let needs_resched = unsafe { ffi::vnr_need_resched() };
+            if needs_resched
+                || self.has_more.get()
+                || !self.links.is_empty()
+                || current!().signal_pending()
+                || started.elapsed() >= time
+            {
+                return false;
+            }
+            spin_loop();
+        }
     }
 
     /// Returns the domain whose flush waits for the item that is being run.

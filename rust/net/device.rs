@@ -3,7 +3,6 @@
 //! The file operations of the device node.
 
 use kernel::{
-    current,
     fs::{
         File,
         Kiocb, //
@@ -36,8 +35,7 @@ use crate::{
         tx::Tx, //
     },
     vhost::{
-        device::Device,
-        iotlb, //
+        device::Device, //
     },
     virtqueue::fault::Fault,
 };
@@ -64,12 +62,14 @@ impl MiscDevice for NetDevice {
     }
 
     fn read_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterDest<'_>) -> Result<usize> {
-        let signalled = current!().signal_pending();
-        iotlb::read(iov.len(), is_nonblocking(&kiocb), signalled)
+        let (room, nonblocking) = (iov.len(), is_nonblocking(&kiocb));
+        let device = &kiocb.file().0;
+        device.read_message(room, nonblocking, |bytes| iov.copy_to_iter(bytes))
     }
 
-    fn write_iter(_kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
-        iotlb::write(|bytes| iov.copy_from_iter(bytes))
+    fn write_iter(kiocb: Kiocb<'_, Self::Ptr>, iov: &mut IovIterSource<'_>) -> Result<usize> {
+        let device = &kiocb.file().0;
+        device.write_message(|bytes| iov.copy_from_iter(bytes))
     }
 
     fn show_fdinfo(device: &Self, m: &SeqFile, _file: &File) {

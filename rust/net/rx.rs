@@ -9,7 +9,10 @@ use kernel::{
 
 use crate::{
     kapi::{
-        iov::IOV_MAX,
+        iov::{
+            IoVec,
+            IOV_MAX, //
+        },
         mm::InMm,
         socket::Socket,
         tun::Receiver, //
@@ -109,6 +112,12 @@ impl Rx {
         }
     }
 
+    /// Returns whether there is a packet.
+    pub(super) fn has_data(&mut self) -> bool {
+        let receiver = self.receiver.as_mut();
+        receiver.is_some_and(|receiver| receiver.peek().is_some())
+    }
+
     pub(super) fn serve<P: Path>(&mut self, session: &mut Session<'_, P>) -> Next {
         let Some(receiver) = self.receiver.as_mut() else {
             return Next::Backend;
@@ -120,8 +129,11 @@ impl Rx {
                 Stop::Due => Ok(()),
                 Stop::Wait(next) => Err(next),
                 Stop::Packet(fate) => fate.count(session),
-                Stop::Long(len) => Self::one(receiver, session, mm, negotiated, len)
-                    .and_then(|fate| fate.count(session)),
+                Stop::Long(len) => {
+                    let fate = Self::one(receiver, session, mm, negotiated, len);
+                    session.tell_logged();
+                    fate.and_then(|fate| fate.count(session))
+                }
             };
             if let Err(next) = counted {
                 return next;
@@ -159,14 +171,12 @@ impl Rx {
             if room.len() < want || negotiated.vhost_hlen() > 0 {
                 return Stop::Long(len);
             }
-            match receiver.receive(&mm, &[room], 0, want) {
-                Ok(got) if got == want => {}
+            let received = Self::fill(receiver, session, &mm, room, (want, negotiated));
+            session.wrote(&[room], want);
+            match received {
+                Ok(()) => {}
                 Err(EFAULT) => return Stop::Packet(Fate::Refused(session.refuse_plain(&plain))),
-                _ => return Stop::Packet(Fate::Lost),
-            }
-            let at = room.base().wrapping_add(hdr::NUM_BUFFERS);
-            if negotiated.sets_num_buffers() && session.write_u16(at, 1).is_err() {
-                return Stop::Packet(Fate::Refused(session.refuse_plain(&plain)));
+                Err(_) => return Stop::Packet(Fate::Lost),
             }
             // CAST: At most the length of the buffer, which is a 32-bit number.
             session.complete_plain(&plain, want as u32, len);
@@ -175,6 +185,30 @@ impl Rx {
             }
         }
         Stop::Due
+    }
+
+    /// Receives the next packet, of `len` bytes with header, into one segment, and writes the
+    /// device's part of the header.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` when the segment is not writable; any other when the packet was not received.
+    #[inline(always)]
+    fn fill<P: Path>(
+        receiver: &mut Receiver,
+        session: &Session<'_, P>,
+        mm: &InMm<'_>,
+        room: IoVec,
+        (len, negotiated): (usize, Negotiated),
+    ) -> Result {
+        if receiver.receive(mm, &[room], 0, len)? != len {
+            return Err(EMSGSIZE);
+        }
+        let at = room.base().wrapping_add(hdr::NUM_BUFFERS);
+        if negotiated.sets_num_buffers() && session.write_u16(at, 1).is_err() {
+            return Err(EFAULT);
+        }
+        Ok(())
     }
 
     /// Receives the next packet, of `len` bytes without virtio-net header.
@@ -218,18 +252,20 @@ impl Rx {
         sock_len: usize,
         negotiated: Negotiated,
     ) -> Fate {
-        match got {
-            Ok(got) if got == sock_len => {}
-            Err(EFAULT) => return Fate::Refused(taken.refuse(Fault::Unwritable)),
+        let written = match got {
+            Ok(got) if got == sock_len => Some(Self::write_header(&taken, negotiated)),
+            Err(EFAULT) => Some(Err(MemFault)),
             // Another reader may have taken the packet, so that there was none or a different one.
-            _ => return Fate::Lost,
-        }
-        match Self::write_header(&taken, negotiated) {
-            Ok(()) => {
+            _ => None,
+        };
+        taken.wrote(sock_len.saturating_add(negotiated.vhost_hlen()));
+        match written {
+            Some(Ok(())) => {
                 taken.complete();
                 Fate::Received(sock_len.wrapping_sub(negotiated.sock_hlen()))
             }
-            Err(MemFault) => Fate::Refused(taken.refuse(Fault::Unwritable)),
+            Some(Err(MemFault)) => Fate::Refused(taken.refuse(Fault::Unwritable)),
+            None => Fate::Lost,
         }
     }
 

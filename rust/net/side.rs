@@ -98,6 +98,13 @@ impl Endpoint for Side {
         }
     }
 
+    fn has_data(&mut self) -> bool {
+        match self {
+            Self::Rx(rx) => rx.has_data(),
+            Self::Tx(_) => false,
+        }
+    }
+
     fn serve<P: Path>(&mut self, backend: &Socket, session: &mut Session<'_, P>) -> Next {
         match self {
             Self::Rx(rx) => rx.serve(session),

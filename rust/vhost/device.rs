@@ -13,10 +13,7 @@ use kernel::{
     fs::File,
     prelude::*,
     sync::{
-        poll::{
-            PollCondVarBox,
-            PollTable, //
-        },
+        poll::PollTable,
         Arc,
         Mutex, //
     },
@@ -28,6 +25,7 @@ use crate::{
             InMm,
             Owner, //
         },
+        param,
         retire::Domain,
         thread::ThreadKind,
         wait::Pollable,
@@ -35,13 +33,17 @@ use crate::{
     },
     vhost::{
         endpoint::Endpoint,
-        iotlb,
+        iotlb::{
+            Asker,
+            Messages, //
+        },
         queue::{
             Attachment,
             Queue, //
         },
         queues::Queues,
         uapi::{
+            BACKEND_F_IOTLB_MSG_V2,
             BACKEND_OFFERED,
             QUEUES, //
         },
@@ -78,8 +80,7 @@ pub(crate) struct Device<E: Endpoint> {
     state: Mutex<State>,
     queues: Queues<E>,
     domain: Arc<Domain>,
-    /// The wait queue on which `poll` waits for IOTLB messages.
-    messages: PollCondVarBox,
+    messages: Arc<Messages>,
 }
 
 impl State {
@@ -134,11 +135,11 @@ impl<E: Endpoint> Device<E> {
     pub(crate) fn new(endpoints: [E; QUEUES]) -> Result<Pin<KBox<Self>>> {
         let domain = Domain::new()?;
         let [rx, tx] = endpoints;
-        let messages = PollCondVarBox::new(
-            c"vhost_net_rs::Device::messages",
-            kernel::static_lock_class!(),
-        )?;
-        let queues = Queues([Queue::new(rx, &domain)?, Queue::new(tx, &domain)?]);
+        let messages = Messages::new()?;
+        let queues = Queues([
+            Queue::new(rx, Asker::new(&messages, 0), &domain)?,
+            Queue::new(tx, Asker::new(&messages, 1), &domain)?,
+        ]);
         KBox::pin_init(
             pin_init!(Self {
                 state <- kernel::new_mutex!(
@@ -156,11 +157,28 @@ impl<E: Endpoint> Device<E> {
         )
     }
 
-    /// Returns the pending events and registers for more. No event ever comes because there are no
-    /// messages; see [`iotlb`].
+    /// Returns the pending events and registers for more.
     pub(crate) fn poll(&self, file: &File, table: &PollTable<'_>) -> u32 {
-        table.register_wait(file, &self.messages);
-        iotlb::poll()
+        self.messages.poll(file, table)
+    }
+
+    /// Reads a message; see [`Messages::read`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Messages::read`].
+    pub(crate) fn read_message(
+        &self,
+        room: usize,
+        nonblocking: bool,
+        copy: impl FnOnce(&[u8]) -> usize,
+    ) -> Result<usize> {
+        self.messages.read(room, nonblocking, copy)
+    }
+
+    /// Returns the messages of the IOTLB.
+    pub(super) fn messages(&self) -> &Messages {
+        &self.messages
     }
 
     /// Returns the device's lock, which ioctls take.
@@ -255,7 +273,7 @@ impl<E: Endpoint> Device<E> {
         self.stop(&mut state);
         state.kind = ThreadKind::from_param();
         for queue in &self.queues.0 {
-            queue.state.lock().set_table(Some(empty.clone()));
+            queue.state.lock().memory.set_table(Some(empty.clone()));
         }
         Ok(())
     }
@@ -269,11 +287,10 @@ impl<E: Endpoint> Device<E> {
     /// stops the workers. See [`Queues::let_go`].
     fn stop(&self, state: &mut State) {
         self.queues.let_go();
+        self.messages.close();
         self.domain.flush();
         for queue in &self.queues.0 {
-            let mut queue = queue.state.lock();
-            queue.reset();
-            queue.set_table(None);
+            queue.state.lock().reset();
         }
         state.bound = None;
     }
@@ -283,19 +300,33 @@ impl<E: Endpoint> Device<E> {
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` for a feature that is not offered.
+    /// `EOPNOTSUPP` for a feature that is not offered; `EFAULT` when a queue is attached and its log
+    /// would be outside user space.
     pub(super) fn set_features(&self, features: u128) -> Result {
         if features & !OFFERED != 0 {
             return Err(EOPNOTSUPP);
         }
+        let negotiated = Negotiated::new(features);
         let _state = self.state.lock();
         for queue in &self.queues.0 {
-            queue.state.lock().set_negotiated(Negotiated::new(features));
+            queue.state.lock().check_negotiated(negotiated)?;
+        }
+        let max = param::max_iotlb_entries();
+        if negotiated.access_platform() && max == 0 {
+            return Err(EFAULT);
+        }
+        for queue in &self.queues.0 {
+            queue.state.lock().set_negotiated(negotiated, max);
+        }
+        if negotiated.access_platform() {
+            self.messages.open();
+        } else {
+            self.messages.close();
         }
         Ok(())
     }
 
-    /// VHOST_SET_BACKEND_FEATURES. None are offered yet, so nothing is stored.
+    /// VHOST_SET_BACKEND_FEATURES.
     ///
     /// # Errors
     ///
@@ -303,6 +334,11 @@ impl<E: Endpoint> Device<E> {
     pub(super) fn set_backend_features(&self, features: u64) -> Result {
         if features & !BACKEND_OFFERED != 0 {
             return Err(EOPNOTSUPP);
+        }
+        let _state = self.state.lock();
+        for queue in &self.queues.0 {
+            let v2 = features & BACKEND_F_IOTLB_MSG_V2 != 0;
+            queue.state.lock().set_messages_v2(v2);
         }
         Ok(())
     }
@@ -319,7 +355,7 @@ impl<E: Endpoint> Device<E> {
             queue.state.lock().check_table(&table)?;
         }
         for queue in &self.queues.0 {
-            queue.state.lock().set_table(Some(table.clone()));
+            queue.state.lock().memory.set_table(Some(table.clone()));
         }
         Ok(())
     }

@@ -63,6 +63,9 @@ pub(crate) trait Endpoint: Send + Unpin + Sized + 'static {
     /// that this makes available.
     fn free_spare(&mut self) -> usize;
 
+    /// Returns whether an endpoint that waits for readability has something to receive.
+    fn has_data(&mut self) -> bool;
+
     /// Transfers data until one side has no more or the session's budget is used up, and returns
     /// what the queue has to wait for.
     fn serve<P: Path>(&mut self, backend: &Self::Backend, session: &mut Session<'_, P>) -> Next;

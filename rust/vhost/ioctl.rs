@@ -163,6 +163,9 @@ impl<E: Endpoint> Device<E> {
         let state = self.state().lock();
         state.check_owner()?;
         let queue = self.queue(file.index)?;
+        if optional(file.fd).is_none() {
+            self.messages().clear();
+        }
         self.set_backend(&state, queue, || optional(file.fd).map(open).transpose())
     }
 
@@ -183,6 +186,8 @@ impl<E: Endpoint> Device<E> {
             }
             _ => match state.check_owner().map(|_| cmd) {
                 Ok(uapi::SET_MEM_TABLE) => self.read_mem_table(&state, arg),
+                Ok(uapi::SET_LOG_BASE) => self.read_log_base(arg),
+                Ok(uapi::SET_LOG_FD) => self.read_log_fd(arg),
                 Ok(uapi::NEW_WORKER) => self.write_new_worker(&mut state, arg),
                 Ok(uapi::FREE_WORKER) => self.read_free_worker(&mut state, arg),
                 Ok(cmd) => return self.ring_ioctl(&mut state, cmd, arg),
@@ -206,6 +211,9 @@ impl<E: Endpoint> Device<E> {
     fn read_mem_table(&self, state: &State, arg: Arg) -> Result {
         let head = MemoryHeader::from_bytes(&arg.read()?);
         let count = request::regions(&head, param::max_mem_regions())?;
+        if param::max_iotlb_entries() == 0 {
+            return Err(EINVAL);
+        }
         let mut regions = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
         let mut next = arg.after(MemoryHeader::SIZE);
         for _ in 0..count {
@@ -213,6 +221,29 @@ impl<E: Endpoint> Device<E> {
             next = next.after(MemoryRegion::SIZE);
         }
         self.set_mem_table(state, regions)
+    }
+
+    /// Sets the log of all queues for which that is possible, even if it fails for one.
+    fn read_log_base(&self, arg: Arg) -> Result {
+        let base = arg.read_u64()?;
+        let set = self
+            .queues()
+            .each_ref()
+            .map(|queue| queue.state.lock().set_log_base(base));
+        set.into_iter().collect()
+    }
+
+    fn read_log_fd(&self, arg: Arg) -> Result {
+        let fd = i32::from_ne_bytes(arg.read()?);
+        let log = match optional(fd) {
+            Some(fd) => Some(Arc::new(EventFd::from_fd(fd)?, GFP_KERNEL)?),
+            None => None,
+        };
+        for queue in self.queues() {
+            let old = core::mem::replace(&mut queue.state.lock().log, log.clone());
+            drop(old);
+        }
+        Ok(())
     }
 
     fn write_new_worker(&self, state: &mut State, arg: Arg) -> Result {
@@ -271,6 +302,16 @@ impl<E: Endpoint> Device<E> {
                 drop(old);
                 Ok(())
             }
+            RingCommand::SetBusyloop => {
+                let VringState { num, .. } = VringState::from_bytes(&arg.read()?);
+                queue.state.lock().set_busyloop(num);
+                Ok(())
+            }
+            RingCommand::GetBusyloop => {
+                // CAST: There are two queues.
+                let (index, num) = (index as u32, queue.state.lock().busyloop());
+                arg.write(&VringState { index, num }.to_bytes())
+            }
             RingCommand::AttachWorker => {
                 let VringWorker { num: id, .. } = VringWorker::from_bytes(&arg.read()?);
                 self.attach_worker(state, index, id)
@@ -302,6 +343,7 @@ impl<E: Endpoint> Device<E> {
         let VringState { num, .. } = VringState::from_bytes(&arg.read()?);
         let layout = queue.ring.layout().with_size(num)?;
         queue.ring.set_layout(layout);
+        queue.memory.ring_mapped = false;
         Ok(())
     }
 

@@ -30,7 +30,6 @@ use crate::{
             Slot, //
         },
         shrinker::Shrink,
-        uaccess::UserMem,
         wait::Pollable,
         work::{
             Context,
@@ -45,6 +44,7 @@ use crate::{
             Backend,
             Endpoint, //
         },
+        iotlb::Asker,
         resources::{
             Needs,
             Resources, //
@@ -52,7 +52,6 @@ use crate::{
         state::State,
         wakers::Served,
     },
-    virtqueue::mem::MemFault, //
 };
 
 /// The result of replacing a backend.
@@ -84,7 +83,7 @@ impl<E: Endpoint> Run for Queue<E> {
         let Some(backend) = work.backend.read(ctx) else {
             return;
         };
-        work.state.lock().serve(backend, *ctx.mm(), &work.stats);
+        work.state.lock().serve(backend, ctx, &work.stats);
     }
 }
 
@@ -129,11 +128,11 @@ impl<E: Endpoint> Queue<E> {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn new(endpoint: E, domain: &Arc<Domain>) -> Result<Arc<Work<Self>>> {
+    pub(super) fn new(endpoint: E, asker: Asker, domain: &Arc<Domain>) -> Result<Arc<Work<Self>>> {
         let backend = Slot::new(domain.clone());
         Arc::pin_init(
             Work::new::<Error>(try_pin_init!(Self {
-                state <- kernel::new_mutex!(State::new(endpoint), "vhost_net_rs::Queue::state"),
+                state <- kernel::new_mutex!(State::new(endpoint, asker), "vhost_net_rs::Queue::state"),
                 backend,
                 serving <- kernel::new_mutex!(None, "vhost_net_rs::Queue::serving"),
                 stats: QueueStats::new(),
@@ -222,10 +221,7 @@ impl<E: Endpoint> Queue<E> {
             return Ok(Attachment::Same);
         }
         let backend = Arc::new(backend, GFP_KERNEL)?;
-        state
-            .ring
-            .attach(&UserMem::new(mm))
-            .map_err(|MemFault| EFAULT)?;
+        state.attach_ring(mm)?;
         let file = backend.file().clone();
         let _ = file.poll(state.endpoint.interest())?;
         let (wakers, endpoint) = state.parts().ok_or(EPERM)?;

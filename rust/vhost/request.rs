@@ -26,6 +26,8 @@ pub(crate) enum RingCommand {
     SetKick,
     SetCall,
     SetErr,
+    SetBusyloop,
+    GetBusyloop,
     AttachWorker,
     GetWorker,
 }
@@ -45,6 +47,8 @@ impl RingCommand {
             uapi::SET_VRING_KICK => Self::SetKick,
             uapi::SET_VRING_CALL => Self::SetCall,
             uapi::SET_VRING_ERR => Self::SetErr,
+            uapi::SET_VRING_BUSYLOOP_TIMEOUT => Self::SetBusyloop,
+            uapi::GET_VRING_BUSYLOOP_TIMEOUT => Self::GetBusyloop,
             uapi::ATTACH_VRING_WORKER => Self::AttachWorker,
             uapi::GET_VRING_WORKER => Self::GetWorker,
             _ => return Err(ENOTTY),
@@ -66,20 +70,23 @@ pub(crate) fn base(num: u32) -> Result<u16> {
     u16::try_from(num).map_err(|_| EINVAL)
 }
 
-/// Applies the addresses of VHOST_SET_VRING_ADDR to `layout`.
+/// Applies the addresses of VHOST_SET_VRING_ADDR to `layout`. The second value is the guest physical
+/// address at which the used ring is logged, if it is.
 ///
 /// # Errors
 ///
-/// In this order: `EOPNOTSUPP` for any flag, since logging is not supported; `EINVAL` when an
-/// address is not aligned, including that of the log, which is not used.
-pub(crate) fn places(layout: Layout, addr: &VringAddr) -> Result<Layout> {
-    if addr.flags != 0 {
+/// In this order: `EOPNOTSUPP` for an unknown flag; `EINVAL` when an address is not aligned,
+/// including that of the log even if it is not used.
+pub(crate) fn places(layout: Layout, addr: &VringAddr) -> Result<(Layout, Option<u64>)> {
+    if addr.flags & !uapi::VRING_F_LOG != 0 {
         return Err(EOPNOTSUPP);
     }
     if addr.log_guest_addr % 4 != 0 {
         return Err(EINVAL);
     }
-    layout.with_places(addr.desc, addr.avail, addr.used)
+    let layout = layout.with_places(addr.desc, addr.avail, addr.used)?;
+    let logs = addr.flags & uapi::VRING_F_LOG != 0;
+    Ok((layout, logs.then_some(addr.log_guest_addr)))
 }
 
 /// Returns the number of regions that follow the fixed part of a memory table. At most `max` are

@@ -31,18 +31,33 @@ use crate::{
             Wakers, //
         },
     },
-    virtqueue::uapi::UsedElem,
+    virtqueue::{
+        path::Path,
+        ring::Ring,
+        uapi::UsedElem,
+        vq::Virtqueue, //
+    },
 };
 
 /// Memory for the segments of one packet and the used entries of a batch.
 pub(super) struct Buffers {
     /// The segments of the buffers that are taken.
-    pub(super) segs: KVec<IoVec>,
+    segs: KVec<IoVec>,
     /// The used entries that are not published yet.
-    pub(super) used: KVec<UsedElem>,
+    used: KVec<UsedElem>,
 }
 
 impl Buffers {
+    /// Returns the queue with this memory, to be served through `path`.
+    #[inline]
+    pub(super) fn queue<'q, P: Path>(
+        &'q mut self,
+        path: P,
+        ring: &'q mut Ring,
+    ) -> Virtqueue<'q, P> {
+        Virtqueue::new(path, ring, &mut self.segs, &mut self.used)
+    }
+
     /// Allocates the memory for batches, and for packets of at most `heads` buffers.
     ///
     /// # Errors

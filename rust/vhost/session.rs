@@ -14,6 +14,7 @@ use kernel::{
 use crate::{
     kapi::{
         eventfd::EventFd,
+        iov::IoVec,
         mm::InMm, //
     },
     stats::QueueStats,
@@ -21,6 +22,7 @@ use crate::{
     virtqueue::{
         fault::Fault,
         features::Negotiated,
+        iotlb::Miss,
         mem::MemFault,
         path::Path,
         plain::Plain,
@@ -50,13 +52,23 @@ pub(crate) enum Next {
     Reset,
 }
 
+/// What userspace and the guest are told through.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'q> {
+    /// Interrupts the guest.
+    pub(super) call: Option<&'q EventFd>,
+    /// Reports errors to userspace.
+    pub(super) err: Option<&'q EventFd>,
+    /// Tells userspace that something was logged.
+    pub(super) log: Option<&'q EventFd>,
+}
+
 /// A run of a queue; see the [module documentation](self).
 pub(crate) struct Session<'q, P> {
     mm: InMm<'q>,
     vq: Virtqueue<'q, P>,
     negotiated: Negotiated,
-    call: Option<&'q EventFd>,
-    err: Option<&'q EventFd>,
+    told: Told<'q>,
     stats: &'q QueueStats,
     budget: Budget,
     /// Whether kicks have been enabled during this run.
@@ -64,21 +76,19 @@ pub(crate) struct Session<'q, P> {
 }
 
 impl<'q, P: Path> Session<'q, P> {
-    /// Starts a run. `call` is the eventfd that interrupts the guest, `err` the one that reports
-    /// errors to userspace.
+    /// Starts a run.
     pub(super) fn new(
         mm: InMm<'q>,
         vq: Virtqueue<'q, P>,
         negotiated: Negotiated,
-        (call, err): (Option<&'q EventFd>, Option<&'q EventFd>),
+        told: Told<'q>,
         stats: &'q QueueStats,
     ) -> Self {
         Self {
             mm,
             vq,
             negotiated,
-            call,
-            err,
+            told,
             stats,
             budget: Budget::new(),
             asked: false,
@@ -120,7 +130,7 @@ impl<'q, P: Path> Session<'q, P> {
         self.budget.read(self.vq.take_read());
         let taken = self.vq.take();
         if let Err(fault) = &taken {
-            Self::tell(*fault, self.stats, self.err, &mut self.budget);
+            Self::tell(*fault, self.stats, self.told.err, &mut self.budget);
         }
         taken
     }
@@ -155,6 +165,11 @@ impl<'q, P: Path> Session<'q, P> {
                 Ok(self.vq.plain_room())
             }
         }
+    }
+
+    /// Returns whether there is a buffer, or the ring has to be looked at because it is unreadable.
+    pub(super) fn has_buffer(&mut self) -> bool {
+        self.vq.has_buffer()
     }
 
     /// Reads the next buffer ahead.
@@ -222,7 +237,7 @@ impl<'q, P: Path> Session<'q, P> {
         self.budget.read(self.vq.take_read());
         let room = self.vq.take_room(want, max);
         if let Err(fault) = &room {
-            Self::tell(*fault, self.stats, self.err, &mut self.budget);
+            Self::tell(*fault, self.stats, self.told.err, &mut self.budget);
         }
         room
     }
@@ -230,7 +245,7 @@ impl<'q, P: Path> Session<'q, P> {
     /// Counts and reports `fault`, which the endpoint has found in a buffer and completed.
     #[cold]
     pub(crate) fn refused(&mut self, fault: Fault) {
-        Self::tell(fault, self.stats, self.err, &mut self.budget);
+        Self::tell(fault, self.stats, self.told.err, &mut self.budget);
     }
 
     /// Counts packets that were lost.
@@ -245,7 +260,7 @@ impl<'q, P: Path> Session<'q, P> {
     #[cold]
     pub(crate) fn failed(&mut self, packets: usize) {
         self.lost(packets);
-        if let Some(err) = self.err {
+        if let Some(err) = self.told.err {
             err.signal();
         }
     }
@@ -265,10 +280,11 @@ impl<'q, P: Path> Session<'q, P> {
         }
         let (packets, bytes) = self.budget.uncounted();
         self.stats.moved(packets, bytes);
-        let published = self.vq.publish(self.negotiated, self.call.is_some());
+        let published = self.vq.publish(self.negotiated, self.told.call.is_some());
         self.stats.published(count, published.signal);
+        self.tell_logged();
         if published.signal {
-            if let Some(call) = self.call {
+            if let Some(call) = self.told.call {
                 call.signal();
             }
         }
@@ -281,16 +297,36 @@ impl<'q, P: Path> Session<'q, P> {
         }
     }
 
+    /// Records that up to `len` bytes were written to `segs`, which are those of a plain buffer.
+    #[inline(always)]
+    pub(crate) fn wrote(&self, segs: &[IoVec], len: usize) {
+        self.vq.wrote(segs, len);
+        self.tell_logged();
+    }
+
+    /// Tells userspace if something was logged.
+    #[inline(always)]
+    pub(crate) fn tell_logged(&self) {
+        if self.vq.take_logged() {
+            if let Some(log) = self.told.log {
+                log.signal();
+            }
+        }
+    }
+
     /// Tells the guest not to kick.
     pub(super) fn disable_notify(&mut self) {
         self.vq.disable_notify();
+        self.tell_logged();
     }
 
     /// Asks the guest for kicks. Returns true if there is a buffer already, for which no kick may
     /// come.
     pub(super) fn enable_notify(&mut self) -> bool {
         self.asked = true;
-        match self.vq.enable_notify() {
+        let enabled = self.vq.enable_notify();
+        self.tell_logged();
+        match enabled {
             Ok(more) => more,
             Err(MemFault) => {
                 // Without a request the guest may not kick.
@@ -298,6 +334,11 @@ impl<'q, P: Path> Session<'q, P> {
                 false
             }
         }
+    }
+
+    /// Returns the address whose translation this run has missed.
+    pub(super) fn miss(&self) -> Option<Miss> {
+        self.vq.miss()
     }
 
     /// Returns how many packets were transferred, lost or rejected in this run.
@@ -308,6 +349,9 @@ impl<'q, P: Path> Session<'q, P> {
     /// Counts a fault of the guest, and reports it to userspace.
     #[cold]
     fn tell(fault: Fault, stats: &QueueStats, err: Option<&EventFd>, budget: &mut Budget) {
+        if fault == Fault::Missing {
+            return stats.missed();
+        }
         stats.fault(fault.index());
         budget.lost();
         if let Some(err) = err {

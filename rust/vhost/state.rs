@@ -1,35 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The state of a queue, which its lock protects, and how a run uses it.
+//! The state of a queue, which its lock protects.
 
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    time::Delta, //
 };
 
 use crate::{
     kapi::{
         eventfd::EventFd,
         mm::InMm,
-        uaccess::{
-            access_ok,
-            UserMem, //
-        },
+        uaccess::UserMem,
         work::Work,
         worker::Worker, //
     },
     stats::QueueStats,
     vhost::{
-        endpoint::{
-            Backend,
-            Endpoint, //
-        },
+        endpoint::Endpoint,
+        iotlb::Asker,
+        memory::Memory,
         request,
         resources::Resources,
-        session::{
-            Next,
-            Session, //
-        },
         uapi::VringAddr,
         wakers::{
             Served,
@@ -38,45 +31,50 @@ use crate::{
     },
     virtqueue::{
         features::Negotiated,
-        path::{
-            Direct,
-            Path, //
-        },
+        general::General,
+        iotlb::Iotlb,
+        mem::MemFault,
+        path::Path,
         ring::Ring,
-        table::MemTable,
-        vq::Virtqueue, //
+        table::MemTable, //
     },
 };
 
-/// How often one run may continue because a buffer has become available while kicks were being
-/// enabled. A guest that adds single buffers at such times must not keep the worker from the other
-/// queue.
-const ROUNDS: usize = 16;
+/// The longest time for which a run waits without sleeping. Requests wait for it as well.
+const PATIENCE_MAX: i64 = 100 * 1_000_000;
 
 /// The settings of userspace and the state of the ring. `Q` is the queue, whose work is queued.
 pub(super) struct State<E, Q: Served> {
-    negotiated: Negotiated,
+    pub(super) negotiated: Negotiated,
     pub(super) ring: Ring,
-    table: Option<Arc<MemTable>>,
-    hint: usize,
+    pub(super) memory: Memory,
     /// Set while the device has an owner.
-    resources: Option<Resources<Q>>,
+    pub(super) resources: Option<Resources<Q>>,
     pub(super) call: Option<EventFd>,
     pub(super) err: Option<EventFd>,
+    /// Signalled when something was logged (VHOST_SET_LOG_FD).
+    pub(super) log: Option<Arc<EventFd>>,
     pub(super) endpoint: E,
+    pub(super) asker: Asker,
+    /// VHOST_SET_VRING_BUSYLOOP_TIMEOUT, as it was set and as a time.
+    busyloop: u32,
+    pub(super) patience: Delta,
 }
 
 impl<E: Endpoint, Q: Served> State<E, Q> {
-    pub(super) fn new(endpoint: E) -> Self {
+    pub(super) fn new(endpoint: E, asker: Asker) -> Self {
         Self {
             negotiated: Negotiated::NONE,
             ring: Ring::new(),
-            table: None,
-            hint: 0,
+            memory: Memory::NONE,
             resources: None,
             call: None,
             err: None,
+            log: None,
             endpoint,
+            asker,
+            busyloop: 0,
+            patience: Delta::ZERO,
         }
     }
 
@@ -92,52 +90,120 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         Some((&mut resources.wakers, &mut self.endpoint))
     }
 
-    /// Resets features, ring and eventfds to what they were after open. The queue must be detached.
+    /// Resets features, ring, memory and eventfds to what they were after open. The queue must be
+    /// detached.
     pub(super) fn reset(&mut self) {
         self.negotiated = Negotiated::NONE;
         self.ring = Ring::new();
-        self.hint = 0;
+        self.memory = Memory::NONE;
         self.call = None;
         self.err = None;
+        self.log = None;
+        self.asker.v2 = false;
+        self.set_busyloop(0);
     }
 
-    /// Checks that the ring and the memory table are in user space, which is all that can be
-    /// checked.
+    /// VHOST_SET_VRING_BUSYLOOP_TIMEOUT: sets for how long a run waits without sleeping, in units
+    /// of 1024 nanoseconds. At most 100 milliseconds take effect.
+    pub(super) fn set_busyloop(&mut self, timeout: u32) {
+        self.busyloop = timeout;
+        // OVERFLOW: A number of 32 bits times 1024.
+        let nanos = i64::from(timeout).wrapping_mul(1024);
+        self.patience = Delta::from_nanos(nanos.min(PATIENCE_MAX));
+    }
+
+    /// VHOST_GET_VRING_BUSYLOOP_TIMEOUT.
+    pub(super) fn busyloop(&self) -> u32 {
+        self.busyloop
+    }
+
+    /// Checks that the queue can be attached: that its memory is in user space, which is all that can
+    /// be checked.
     ///
     /// # Errors
     ///
-    /// `EFAULT` when they are not, or when there is no memory table.
+    /// `EFAULT` when it is not, or when there is no memory table.
     pub(super) fn check_bounds(&self) -> Result {
-        let table = self.table.as_ref().ok_or(EFAULT)?;
-        if table.regions_ok(access_ok) && self.ring.layout().parts_ok(self.negotiated, access_ok) {
-            Ok(())
-        } else {
-            Err(EFAULT)
+        self.memory.check_all(self.ring.layout(), self.negotiated)
+    }
+
+    /// Checks that `negotiated` can take effect, if the queue is attached.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` when a part of the log that it asks for is outside user space.
+    pub(super) fn check_negotiated(&self, negotiated: Negotiated) -> Result {
+        match &self.memory.table {
+            Some(table) if self.is_attached() && negotiated.log_all() => {
+                self.memory.check_table(table, negotiated)
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Sets the properties of the negotiated features.
-    pub(super) fn set_negotiated(&mut self, negotiated: Negotiated) {
+    /// Sets the properties of the negotiated features. If they ask for an IOTLB, that is a new one,
+    /// of at most `max` translations. With or without one, the ring's addresses mean something
+    /// else, so they are forgotten when that changes.
+    pub(super) fn set_negotiated(&mut self, negotiated: Negotiated, max: usize) {
         self.negotiated = negotiated;
         self.ring.set_event_idx(negotiated.event_idx());
+        let iotlb = negotiated.access_platform().then(|| Iotlb::new(max));
+        if self.memory.set_iotlb(iotlb) {
+            let layout = self.ring.layout().without_places();
+            self.ring.set_layout(layout);
+        }
+    }
+
+    /// Sets the type of the messages that ask for translations from now on.
+    pub(super) fn set_messages_v2(&mut self, v2: bool) {
+        self.asker.v2 = v2;
+    }
+
+    /// Queues the work, if the device has an owner.
+    pub(super) fn queue(&self) {
+        if let Some(resources) = &self.resources {
+            resources.wakers.queue();
+        }
+    }
+
+    /// Prepares the ring for a new backend; see [`Ring::attach`].
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` when the used ring cannot be accessed. If it is not mapped yet, userspace is asked
+    /// for the translation as well.
+    pub(super) fn attach_ring(&mut self, mm: InMm<'_>) -> Result {
+        let mem = UserMem::new(mm);
+        if self.memory.is_common(self.negotiated) {
+            return self.ring.attach(&mem).map_err(|MemFault| EFAULT);
+        }
+        let maps = self.memory.maps().ok_or(EFAULT)?;
+        let logging = self.memory.logging(self.negotiated);
+        let path = General::new(mem, maps, self.ring.layout(), logging);
+        path.check_used(self.negotiated)
+            .map_err(|_| MemFault)
+            .and_then(|()| self.ring.attach(&path))
+            .map_err(|MemFault| {
+                if let Some(miss) = path.miss() {
+                    self.asker.ask(miss);
+                    if let Some(err) = &self.err {
+                        err.signal();
+                    }
+                }
+                EFAULT
+            })
     }
 
     /// Checks that `table` is usable, if the queue is attached.
     ///
     /// # Errors
     ///
-    /// `EFAULT` when a region is outside user space.
+    /// `EFAULT` when a region, or its log if it has one, is outside user space.
     pub(super) fn check_table(&self, table: &MemTable) -> Result {
-        if self.is_attached() && !table.regions_ok(access_ok) {
-            return Err(EFAULT);
+        if self.is_attached() {
+            self.memory.check_table(table, self.negotiated)?;
         }
         Ok(())
-    }
-
-    /// Replaces the memory table. The old one is not in use when this returns.
-    pub(super) fn set_table(&mut self, table: Option<Arc<MemTable>>) {
-        self.table = table;
-        self.hint = 0;
     }
 
     /// VHOST_SET_VRING_ADDR: sets the addresses of the ring. Allowed while the queue is attached.
@@ -147,11 +213,27 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
     /// The errors of [`request::places`]; `EINVAL` when the queue is attached and an address is
     /// outside user space.
     pub(super) fn set_addr(&mut self, addr: &VringAddr) -> Result {
-        let layout = request::places(self.ring.layout(), addr)?;
-        if self.is_attached() && !layout.parts_ok(self.negotiated, access_ok) {
-            return Err(EINVAL);
+        let (layout, used_log) = request::places(self.ring.layout(), addr)?;
+        if self.is_attached() {
+            self.memory.check_ring(layout, used_log, self.negotiated)?;
         }
         self.ring.set_layout(layout);
+        self.memory.set_used_log(used_log);
+        self.memory.ring_mapped = false;
+        Ok(())
+    }
+
+    /// VHOST_SET_LOG_BASE: sets the address of the log. Allowed while the queue is attached.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` when the queue is attached and its log would be outside user space.
+    pub(super) fn set_log_base(&mut self, base: u64) -> Result {
+        if self.is_attached() {
+            let layout = self.ring.layout();
+            self.memory.check_log(base, layout, self.negotiated)?;
+        }
+        self.memory.set_log_base(base);
         Ok(())
     }
 
@@ -185,54 +267,6 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         self.resources.take()
     }
 
-    /// Runs the queue until there is nothing to transfer or the budget is used up.
-    pub(super) fn serve(&mut self, backend: &E::Backend, mm: InMm<'_>, stats: &QueueStats) {
-        let (Some(table), Some(resources)) = (self.table.as_ref(), self.resources.as_mut()) else {
-            return;
-        };
-        let (wakers, buffers) = (&mut resources.wakers, &mut resources.buffers);
-        match wakers.attached() {
-            // The backend was replaced while this run waited for the lock.
-            Some(file) if file != backend.file() => return wakers.queue(),
-            Some(_) => {}
-            None => return,
-        }
-        if self.ring.is_unset() || wakers.is_early() {
-            return;
-        }
-        wakers.begin();
-        stats.run();
-        let vq = Virtqueue::new(
-            Direct::new(UserMem::new(mm), table, &mut self.hint),
-            &mut self.ring,
-            &mut buffers.segs,
-            &mut buffers.used,
-        );
-        let told = (self.call.as_ref(), self.err.as_ref());
-        let mut session = Session::new(mm, vq, self.negotiated, told, stats);
-        let next = Self::rounds(&mut self.endpoint, backend, &mut session);
-        let moved = session.moved();
-        match next {
-            Next::Backend => {
-                if wakers.wait_for_backend(moved).is_err() {
-                    // No other event may come. A buffer that is available already stays in the
-                    // ring.
-                    session.enable_notify();
-                }
-            }
-            Next::Time(delay) => wakers.wait_for_time(delay),
-            Next::Guest | Next::Reset => wakers.end(moved),
-            Next::Turn => {
-                wakers.end(moved);
-                // On the worker that serves the queue now, which may not be this one any more.
-                return wakers.queue();
-            }
-        }
-        if !wakers.is_watched() && self.endpoint.holds_memory() {
-            wakers.watch(stats.runs());
-        }
-    }
-
     /// Called when the idle time has passed: frees memory if the queue has had no run since. Looks
     /// again later if others still use some of it.
     pub(super) fn look_idle(&mut self, stats: &QueueStats) {
@@ -245,27 +279,5 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
                 wakers.watch(stats.runs());
             }
         }
-    }
-
-    /// Calls the endpoint until it waits for something other than the guest, or no buffer has
-    /// become available while kicks were being enabled.
-    fn rounds(
-        endpoint: &mut E,
-        backend: &E::Backend,
-        session: &mut Session<'_, impl Path>,
-    ) -> Next {
-        for _ in 0..ROUNDS {
-            session.disable_notify();
-            let next = endpoint.serve(backend, session);
-            if let Err(next) = session.publish() {
-                return next;
-            }
-            match next {
-                Next::Guest if session.enable_notify() => {}
-                next => return next,
-            }
-        }
-        session.disable_notify();
-        Next::Turn
     }
 }

@@ -11,10 +11,17 @@ use crate::virtqueue::table::MemoryRegion;
 pub(crate) const QUEUES: usize = 2;
 
 /// The features that VHOST_GET_BACKEND_FEATURES returns.
-pub(crate) const BACKEND_OFFERED: u64 = 0;
+pub(crate) const BACKEND_OFFERED: u64 = BACKEND_F_IOTLB_MSG_V2;
+
+/// `1 << VHOST_BACKEND_F_IOTLB_MSG_V2`: messages that ask for translations are `struct
+/// vhost_msg_v2`.
+pub(crate) const BACKEND_F_IOTLB_MSG_V2: u64 = 1 << 1;
 
 /// `VHOST_FILE_UNBIND`: the file descriptor that means "no file".
 pub(crate) const VHOST_FILE_UNBIND: i32 = -1;
+
+/// `1 << VHOST_VRING_F_LOG`: the flag of [`VringAddr`] that asks for logging of the used ring.
+pub(crate) const VRING_F_LOG: u32 = 1;
 
 /// The direction bits of an ioctl number, from `linux/ioctl.h`.
 const NONE: u32 = 0;
@@ -32,6 +39,8 @@ pub(crate) const SET_FEATURES: u32 = ioc(WRITE, 0x00, 8);
 pub(crate) const SET_OWNER: u32 = ioc(NONE, 0x01, 0);
 pub(crate) const RESET_OWNER: u32 = ioc(NONE, 0x02, 0);
 pub(crate) const SET_MEM_TABLE: u32 = ioc(WRITE, 0x03, MemoryHeader::SIZE);
+pub(crate) const SET_LOG_BASE: u32 = ioc(WRITE, 0x04, 8);
+pub(crate) const SET_LOG_FD: u32 = ioc(WRITE, 0x07, 4);
 pub(crate) const NEW_WORKER: u32 = ioc(READ, 0x08, 4);
 pub(crate) const FREE_WORKER: u32 = ioc(WRITE, 0x09, 4);
 pub(crate) const SET_VRING_NUM: u32 = ioc(WRITE, 0x10, VringState::SIZE);
@@ -43,6 +52,8 @@ pub(crate) const GET_VRING_WORKER: u32 = ioc(READ | WRITE, 0x16, VringWorker::SI
 pub(crate) const SET_VRING_KICK: u32 = ioc(WRITE, 0x20, VringFile::SIZE);
 pub(crate) const SET_VRING_CALL: u32 = ioc(WRITE, 0x21, VringFile::SIZE);
 pub(crate) const SET_VRING_ERR: u32 = ioc(WRITE, 0x22, VringFile::SIZE);
+pub(crate) const SET_VRING_BUSYLOOP_TIMEOUT: u32 = ioc(WRITE, 0x23, VringState::SIZE);
+pub(crate) const GET_VRING_BUSYLOOP_TIMEOUT: u32 = ioc(WRITE, 0x24, VringState::SIZE);
 pub(crate) const SET_BACKEND_FEATURES: u32 = ioc(WRITE, 0x25, 8);
 pub(crate) const GET_BACKEND_FEATURES: u32 = ioc(READ, 0x26, 8);
 pub(crate) const NET_SET_BACKEND: u32 = ioc(WRITE, 0x30, VringFile::SIZE);
@@ -211,11 +222,14 @@ impl MemoryRegion {
 const _: () = assert!(GET_FEATURES == 0x8008_AF00 && SET_FEATURES == 0x4008_AF00);
 const _: () = assert!(SET_OWNER == 0x0000_AF01 && RESET_OWNER == 0x0000_AF02);
 const _: () = assert!(SET_MEM_TABLE == 0x4008_AF03 && SET_VRING_NUM == 0x4008_AF10);
+const _: () = assert!(SET_LOG_BASE == 0x4008_AF04 && SET_LOG_FD == 0x4004_AF07);
 const _: () = assert!(SET_VRING_ADDR == 0x4028_AF11 && SET_VRING_BASE == 0x4008_AF12);
 const _: () = assert!(GET_VRING_BASE == 0xC008_AF12 && SET_VRING_KICK == 0x4008_AF20);
 const _: () = assert!(SET_VRING_CALL == 0x4008_AF21 && SET_VRING_ERR == 0x4008_AF22);
 const _: () = assert!(NEW_WORKER == 0x8004_AF08 && FREE_WORKER == 0x4004_AF09);
 const _: () = assert!(ATTACH_VRING_WORKER == 0x4008_AF15 && GET_VRING_WORKER == 0xC008_AF16);
+const _: () = assert!(SET_VRING_BUSYLOOP_TIMEOUT == 0x4008_AF23);
+const _: () = assert!(GET_VRING_BUSYLOOP_TIMEOUT == 0x4008_AF24);
 const _: () = assert!(SET_BACKEND_FEATURES == 0x4008_AF25);
 const _: () = assert!(GET_BACKEND_FEATURES == 0x8008_AF26);
 const _: () = assert!(NET_SET_BACKEND == 0x4008_AF30);

@@ -69,6 +69,11 @@ impl GuestMemory for UserMem<'_> {
     }
 
     #[inline]
+    fn set_bits(&self, addr: usize, bits: u32) -> Result<(), MemFault> {
+        Ok(UserMem::set_bits(self, addr, bits)?)
+    }
+
+    #[inline]
     fn rmb(&self) {
         smp_mb(Read);
     }

@@ -8,6 +8,7 @@ use crate::{
     kapi::iov::IoVec,
     virtqueue::{
         fault::Fault,
+        iotlb::Access,
         path::Path,
         ring::Ring,
         uapi::{
@@ -128,8 +129,13 @@ impl Chain {
         segs: &mut KVec<IoVec>,
         desc: &Desc,
     ) -> Result<(), Fault> {
-        let added = path.translate(desc.addr, desc.len, segs)?;
-        if desc.flags & DESC_F_WRITE != 0 {
+        let access = if desc.flags & DESC_F_WRITE != 0 {
+            Access::Write
+        } else {
+            Access::Read
+        };
+        let added = path.translate(desc.addr, desc.len, access, segs)?;
+        if access == Access::Write {
             self.writable = self.writable.wrapping_add(added);
         } else if self.writable > 0 {
             return Err(Fault::Order);

@@ -43,11 +43,15 @@ pub(crate) enum Fault {
     Unreadable,
     /// A buffer is in the memory table but not writable.
     Unwritable,
+    /// The IOTLB does not permit the access to a buffer.
+    Denied,
+    /// The IOTLB has no translation yet. This is no fault of the guest: userspace is asked for it.
+    Missing,
 }
 
 impl Fault {
     /// The names of the faults in the statistics, indexed by [`Self::index`].
-    pub(crate) const NAMES: [&'static str; 19] = [
+    pub(crate) const NAMES: [&'static str; 21] = [
         "avail-unreadable",
         "avail-jump",
         "head-range",
@@ -67,6 +71,8 @@ impl Fault {
         "no-packet",
         "unreadable",
         "unwritable",
+        "denied",
+        "missing",
     ];
 
     /// Returns the index of the fault in [`Self::NAMES`].
@@ -87,6 +93,7 @@ impl Fault {
                 | Self::Loop
                 | Self::DescUnreadable
                 | Self::UsedUnwritable
+                | Self::Missing
         )
     }
 }

@@ -13,12 +13,23 @@ const F_NOTIFY_ON_EMPTY: u128 = 1 << 24;
 /// does not use one. For a guest the same bit is `VIRTIO_F_ANY_LAYOUT`, which needs no support here
 /// because any layout of descriptors is accepted in any case.
 const NET_F_VIRTIO_NET_HDR: u128 = 1 << 27;
+/// `VHOST_F_LOG_ALL`: log writes to buffers.
+const F_LOG_ALL: u128 = 1 << 26;
 /// `VIRTIO_RING_F_INDIRECT_DESC`.
 const RING_F_INDIRECT_DESC: u128 = 1 << 28;
 /// `VIRTIO_RING_F_EVENT_IDX`: each side tells the other at which index it wants a notification.
 const RING_F_EVENT_IDX: u128 = 1 << 29;
 /// `VIRTIO_F_VERSION_1`.
 const F_VERSION_1: u128 = 1 << 32;
+
+/// `VIRTIO_F_ACCESS_PLATFORM`: addresses are I/O virtual, and translated by a device IOTLB.
+const F_ACCESS_PLATFORM: u128 = 1 << 33;
+/// `VIRTIO_F_IN_ORDER`: buffers are made available in the order of the descriptor table, and used in
+/// that order. The device uses them in order in any case. It may then derive heads from the length
+/// of chains and skip used entries, which it does not: a driver writes the heads nevertheless, they
+/// are read many at once, and they are right where the length of earlier chains is not known, as
+/// after VHOST_SET_VRING_BASE.
+const F_IN_ORDER: u128 = 1 << 35;
 
 /// `VIRTIO_F_RING_RESET`: the driver may reset a single queue. For the device that is a sequence of
 /// requests from userspace, which are valid for one queue while the other one runs.
@@ -36,10 +47,13 @@ pub(crate) const WORDS: usize = 2;
 /// The features that VHOST_GET_FEATURES_ARRAY returns.
 pub(crate) const OFFERED: u128 = NET_F_MRG_RXBUF
     | F_NOTIFY_ON_EMPTY
+    | F_LOG_ALL
     | NET_F_VIRTIO_NET_HDR
     | RING_F_INDIRECT_DESC
     | RING_F_EVENT_IDX
     | F_VERSION_1
+    | F_ACCESS_PLATFORM
+    | F_IN_ORDER
     | F_RING_RESET
     | NET_F_GUEST_UDP_TUNNEL_GSO
     | NET_F_HOST_UDP_TUNNEL_GSO;
@@ -69,6 +83,8 @@ pub(crate) struct Negotiated {
     event_idx: bool,
     notify_on_empty: bool,
     sets_num_buffers: bool,
+    log_all: bool,
+    access_platform: bool,
     vhost_hlen: usize,
     sock_hlen: usize,
 }
@@ -80,6 +96,8 @@ impl Negotiated {
         event_idx: false,
         notify_on_empty: false,
         sets_num_buffers: false,
+        log_all: false,
+        access_platform: false,
         vhost_hlen: 0,
         sock_hlen: 0,
     };
@@ -102,6 +120,8 @@ impl Negotiated {
             event_idx: features & RING_F_EVENT_IDX != 0,
             notify_on_empty: features & F_NOTIFY_ON_EMPTY != 0,
             sets_num_buffers,
+            log_all: features & F_LOG_ALL != 0,
+            access_platform: features & F_ACCESS_PLATFORM != 0,
             vhost_hlen: if ours { hlen } else { 0 },
             sock_hlen: if ours { 0 } else { hlen },
         }
@@ -130,6 +150,24 @@ impl Negotiated {
     #[inline]
     pub(crate) const fn sets_num_buffers(&self) -> bool {
         self.sets_num_buffers
+    }
+
+    /// Returns whether writes to buffers are logged.
+    #[inline]
+    pub(crate) const fn log_all(&self) -> bool {
+        self.log_all
+    }
+
+    /// Returns whether the device has an IOTLB.
+    #[inline]
+    pub(crate) const fn access_platform(&self) -> bool {
+        self.access_platform
+    }
+
+    /// Returns whether any feature needs the way to memory that can do everything.
+    #[inline]
+    pub(crate) const fn is_special(&self) -> bool {
+        self.log_all || self.access_platform
     }
 
     /// Returns the length in bytes of the header that the device adds and removes.

@@ -79,6 +79,15 @@ impl Layout {
         })
     }
 
+    /// Returns this layout without addresses.
+    pub(crate) fn without_places(self) -> Self {
+        // INVARIANT: The size is that of `self`.
+        Self {
+            size: self.size,
+            ..Self::UNSET
+        }
+    }
+
     /// Returns whether no part has an address.
     #[inline]
     pub(crate) const fn is_unset(&self) -> bool {
@@ -97,22 +106,32 @@ impl Layout {
         negotiated: Negotiated,
         is_user: impl Fn(u64, u64) -> bool,
     ) -> bool {
+        self.parts(negotiated)
+            .iter()
+            .all(|&(addr, len)| is_user(addr, len))
+    }
+
+    /// Returns the address and the length in bytes of the descriptor table, the available ring and
+    /// the used ring.
+    pub(super) fn parts(&self, negotiated: Negotiated) -> [(u64, u64); 3] {
         // CAST: Lossless on 64-bit; OVERFLOW: at most 32768 entries of at most 16 bytes.
         let size = u64::from(self.size);
-        let head = RING_HEAD as u64;
         let event = if negotiated.event_idx() { 2 } else { 0 };
-        is_user(
-            self.desc as u64,
-            size.wrapping_mul(size_of::<Desc>() as u64),
-        ) && is_user(
-            self.avail as u64,
-            size.wrapping_mul(2).wrapping_add(head).wrapping_add(event),
-        ) && is_user(
-            self.used as u64,
-            size.wrapping_mul(size_of::<UsedElem>() as u64)
-                .wrapping_add(head)
-                .wrapping_add(event),
-        )
+        let head = (RING_HEAD as u64).wrapping_add(event);
+        let len = |each: usize| size.wrapping_mul(each as u64);
+        [
+            (self.desc as u64, len(size_of::<Desc>())),
+            (self.avail as u64, len(2).wrapping_add(head)),
+            (self.used as u64, self.used_len(negotiated)),
+        ]
+    }
+
+    /// Returns the length of the used ring in bytes.
+    pub(crate) fn used_len(&self, negotiated: Negotiated) -> u64 {
+        // CAST, OVERFLOW: As above.
+        let event = if negotiated.event_idx() { 2 } else { 0 };
+        let entries = u64::from(self.size).wrapping_mul(size_of::<UsedElem>() as u64);
+        entries.wrapping_add(RING_HEAD as u64).wrapping_add(event)
     }
 
     /// Returns the index of the entry that position `at` refers to.

@@ -31,6 +31,9 @@ pub(crate) trait GuestMemory {
     fn write_u16(&self, addr: usize, value: u16) -> Result<(), MemFault>;
     /// Writes an array of used ring entries.
     fn write_used(&self, addr: usize, elems: &[UsedElem]) -> Result<(), MemFault>;
+    /// Sets bits of an aligned 32-bit word, whose other bits do not change. The word is accessed
+    /// atomically.
+    fn set_bits(&self, addr: usize, bits: u32) -> Result<(), MemFault>;
     /// Read memory barrier: orders the reads before it against the reads after it.
     fn rmb(&self);
     /// Write memory barrier: orders the writes before it against the writes after it.

@@ -3,7 +3,7 @@
 //! How a queue reaches its ring and the guest's memory, which is decided once for each run.
 //!
 //! The data path is generic over [`Path`] and has two instances. [`Direct`] is the common one. The
-//! decisions of the other one do not exist in its code.
+//! decisions of the other one, [`General`](super::general::General), do not exist in its code.
 
 use kernel::prelude::*;
 
@@ -11,6 +11,10 @@ use crate::{
     kapi::iov::IoVec,
     virtqueue::{
         fault::Fault,
+        iotlb::{
+            Access,
+            Miss, //
+        },
         mem::{
             GuestMemory,
             MemFault, //
@@ -40,18 +44,24 @@ pub(crate) trait Path: GuestMemory {
     /// # Errors
     ///
     /// [`Fault::Unmapped`] when a byte is not mapped, [`Fault::TooManySegments`] when `segs` has no
-    /// capacity left.
-    fn translate(&mut self, addr: u64, len: u32, segs: &mut KVec<IoVec>) -> Result<usize, Fault>;
+    /// capacity left; with an IOTLB [`Fault::Missing`] and [`Fault::Denied`].
+    fn translate(
+        &mut self,
+        addr: u64,
+        len: u32,
+        access: Access,
+        segs: &mut KVec<IoVec>,
+    ) -> Result<usize, Fault>;
 
     /// Returns the `len` bytes at `addr` in the guest as one segment, if `len` is not 0 and the
-    /// mapping that was found last contains them and the byte that follows.
-    fn near(&self, addr: u64, len: u32) -> Option<IoVec>;
+    /// mapping that was found last contains them and the byte that follows, and permits `access`.
+    fn near(&self, addr: u64, len: u32, access: Access) -> Option<IoVec>;
 
-    /// Checks that each of the `len` bytes at `addr` in the guest is mapped.
+    /// Checks that each of the `len` bytes at `addr` in the guest is mapped for reading.
     ///
     /// # Errors
     ///
-    /// [`Fault::Unmapped`].
+    /// [`Fault::Unmapped`]; with an IOTLB [`Fault::Missing`] and [`Fault::Denied`].
     fn check(&mut self, addr: u64, len: u32) -> Result<(), Fault>;
 
     /// Reads descriptors of an indirect table from `addr` in the guest on into `out`, and returns
@@ -62,6 +72,22 @@ pub(crate) trait Path: GuestMemory {
     /// [`Fault::Unmapped`] or [`Fault::IndirectUnreadable`] when the first descriptor cannot be
     /// read.
     fn read_table(&mut self, addr: u64, out: &mut [Desc]) -> Result<usize, Fault>;
+
+    /// Called after the first `len` bytes of `segs` were written, or some of them.
+    #[inline(always)]
+    fn wrote(&self, _segs: &[IoVec], _len: usize) {}
+
+    /// Returns whether writes were logged since the last call.
+    #[inline(always)]
+    fn take_logged(&self) -> bool {
+        false
+    }
+
+    /// Returns the address whose translation the run has missed.
+    #[inline(always)]
+    fn miss(&self) -> Option<Miss> {
+        None
+    }
 }
 
 /// The common way: the ring is at the owner's addresses, and buffers are in the memory table.
@@ -88,12 +114,18 @@ impl<M: GuestMemory> Path for Direct<'_, M> {
     }
 
     #[inline(always)]
-    fn translate(&mut self, addr: u64, len: u32, segs: &mut KVec<IoVec>) -> Result<usize, Fault> {
+    fn translate(
+        &mut self,
+        addr: u64,
+        len: u32,
+        _access: Access,
+        segs: &mut KVec<IoVec>,
+    ) -> Result<usize, Fault> {
         self.table.translate(self.hint, addr, len, segs)
     }
 
     #[inline(always)]
-    fn near(&self, addr: u64, len: u32) -> Option<IoVec> {
+    fn near(&self, addr: u64, len: u32, _access: Access) -> Option<IoVec> {
         self.table.near(self.hint, addr, len)
     }
 
@@ -146,6 +178,11 @@ impl<M: GuestMemory> GuestMemory for Direct<'_, M> {
     #[inline]
     fn write_used(&self, addr: usize, elems: &[UsedElem]) -> Result<(), MemFault> {
         self.mem.write_used(addr, elems)
+    }
+
+    #[inline]
+    fn set_bits(&self, addr: usize, bits: u32) -> Result<(), MemFault> {
+        self.mem.set_bits(addr, bits)
     }
 
     #[inline]

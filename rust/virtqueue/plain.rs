@@ -11,6 +11,7 @@
 use crate::{
     kapi::iov::IoVec,
     virtqueue::{
+        iotlb::Access,
         path::Path,
         uapi::{
             UsedElem,
@@ -50,7 +51,7 @@ impl<P: Path> Virtqueue<'_, P> {
     #[inline(always)]
     pub(crate) fn plain(&self) -> Option<Plain> {
         let (head, desc) = self.ring.known()?;
-        let first = self.path.near(desc.addr, desc.len)?;
+        let first = self.path.near(desc.addr, desc.len, Access::Read)?;
         let second = match desc.flags {
             0 => IoVec::new(0, 0),
             DESC_F_NEXT => {
@@ -58,7 +59,7 @@ impl<P: Path> Virtqueue<'_, P> {
                 if desc.flags != 0 {
                     return None;
                 }
-                self.path.near(desc.addr, desc.len)?
+                self.path.near(desc.addr, desc.len, Access::Read)?
             }
             _ => return None,
         };
@@ -78,7 +79,7 @@ impl<P: Path> Virtqueue<'_, P> {
         }
         Some(Plain {
             head,
-            first: self.path.near(desc.addr, desc.len)?,
+            first: self.path.near(desc.addr, desc.len, Access::Write)?,
             second: IoVec::new(0, 0),
         })
     }

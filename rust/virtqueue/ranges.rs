@@ -17,29 +17,35 @@ pub(super) struct Range<T> {
     /// The index of the range with the highest last address among this one and all before it.
     furthest: usize,
     /// What else is known of the range.
-    #[expect(dead_code, reason = "not yet used")]
     pub(super) with: T,
 }
 
 impl<T> Range<T> {
-    /// Creates a range of `size` bytes from `first` on, mapped to `to`. A size of 0 at address 0
-    /// stands for the whole address space.
+    /// Creates a range of `size` bytes from `first` on, mapped to `to`.
     ///
     /// # Errors
     ///
     /// `EFAULT` when it is empty or wraps around.
     pub(super) fn new(first: u64, size: u64, to: u64, with: T) -> Result<Self> {
-        let last = first.wrapping_add(size).wrapping_sub(1);
-        if last < first {
-            return Err(EFAULT);
-        }
+        let last = size.checked_sub(1).and_then(|more| first.checked_add(more));
         Ok(Self {
             first,
-            last,
+            last: last.ok_or(EFAULT)?,
             to,
             furthest: 0,
             with,
         })
+    }
+
+    /// Creates the range of all addresses, of which the first is mapped to `to`.
+    pub(super) const fn all(to: u64, with: T) -> Self {
+        Self {
+            first: 0,
+            last: u64::MAX,
+            to,
+            furthest: 0,
+            with,
+        }
     }
 
     #[inline]
@@ -69,6 +75,11 @@ impl<T> Range<T> {
         self.last.wrapping_sub(at).saturating_add(1)
     }
 
+    /// Returns whether any address is in both ranges.
+    pub(super) const fn overlaps<U>(&self, other: &Range<U>) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
     /// Returns the first address, the size, or `None` for 2^64, and the address it is mapped to.
     pub(super) fn parts(&self) -> (u64, Option<u64>, u64) {
         let size = self.last.wrapping_sub(self.first).checked_add(1);
@@ -83,6 +94,9 @@ pub(super) struct Ranges<T> {
 }
 
 impl<T: Copy> Ranges<T> {
+    /// The list without ranges.
+    pub(super) const EMPTY: Self = Self { all: KVVec::new() };
+
     /// Creates a list of these ranges.
     ///
     /// # Errors
@@ -102,6 +116,57 @@ impl<T: Copy> Ranges<T> {
                 (furthest, reached) = (at, range.last);
             }
             range.furthest = furthest;
+        }
+    }
+
+    /// Allocates room for another range.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn reserve(&mut self) -> Result {
+        Ok(self.all.reserve(1, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// Adds a range, for which there must be room; see [`Self::reserve`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` when there is no room.
+    pub(super) fn insert(&mut self, range: Range<T>) -> Result {
+        let at = self.all.partition_point(|r| r.first <= range.first);
+        let inserted = self.all.insert_within_capacity(at, range);
+        inserted.map_err(|_| ENOMEM)?;
+        self.link();
+        Ok(())
+    }
+
+    /// Removes the ranges for which `keep` returns false.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Range<T>) -> bool) {
+        self.all.retain(|range| keep(range));
+        self.link();
+    }
+
+    /// Calls `each` with the mapped address and the length of each part of a range that is in the
+    /// `len` bytes at `at`. Unlike [`Self::pieces`], this is done for all ranges that overlap.
+    pub(super) fn all_pieces(&self, at: u64, len: u64, mut each: impl FnMut(u64, u64)) {
+        let Ok(wanted) = Range::new(at, len, 0, ()) else {
+            return;
+        };
+        let begun = self.all.partition_point(|r| r.first <= wanted.last);
+        for range in self.all.iter().take(begun).rev() {
+            if range.overlaps(&wanted) {
+                let from = range.first.max(wanted.first);
+                let to = range.last.min(wanted.last);
+                each(
+                    range.translate(from),
+                    to.wrapping_sub(from).saturating_add(1),
+                );
+            }
+            let furthest = self.all.get(range.furthest);
+            if furthest.is_none_or(|furthest| furthest.last < wanted.first) {
+                break;
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use crate::{
     kapi::iov::IoVec,
     virtqueue::{
         fault::Fault,
+        log,
         mem::{
             GuestMemory,
             MemFault, //
@@ -40,6 +41,8 @@ pub(crate) struct MemoryRegion {
 /// may be used for the translation.
 pub(crate) struct MemTable {
     regions: Ranges<()>,
+    /// The guest physical addresses by the owner's.
+    owners: Ranges<()>,
 }
 
 impl MemTable {
@@ -51,12 +54,21 @@ impl MemTable {
     /// stands for the whole address space. `ENOMEM`.
     pub(crate) fn new(regions: KVVec<MemoryRegion>) -> Result<Self> {
         let mut checked = KVVec::with_capacity(regions.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut owners = KVVec::with_capacity(regions.len(), GFP_KERNEL_ACCOUNT)?;
         for region in regions.iter() {
-            let range = Range::new(region.gpa, region.size, region.uaddr, ())?;
+            let range = match (region.gpa, region.size) {
+                (0, 0) => Range::all(region.uaddr, ()),
+                (gpa, size) => Range::new(gpa, size, region.uaddr, ())?,
+            };
             checked.push(range, GFP_KERNEL_ACCOUNT)?;
+            // A region that wraps around there is not in user space, and is never used.
+            if let Ok(owner) = Range::new(region.uaddr, region.size, region.gpa, ()) {
+                owners.push(owner, GFP_KERNEL_ACCOUNT)?;
+            }
         }
         Ok(Self {
             regions: Ranges::new(checked)?,
+            owners: Ranges::new(owners)?,
         })
     }
 
@@ -67,6 +79,21 @@ impl MemTable {
             let (_, size, uaddr) = region.parts();
             size.is_some_and(|size| uaddr.checked_add(size).is_some() && is_user(uaddr, size))
         })
+    }
+
+    /// Returns whether the log at `base` of all regions is in user space; see [`log::is_ok`].
+    pub(crate) fn log_ok(&self, base: u64, is_user: impl Fn(u64, u64) -> bool) -> bool {
+        self.regions.iter().all(|region| {
+            let (gpa, size, _) = region.parts();
+            size.is_some_and(|size| log::is_ok(base, gpa, size, &is_user))
+        })
+    }
+
+    /// Calls `each` with the guest physical address and the length of each part of the guest's
+    /// memory that is at the `len` bytes at `uaddr` in the owner's address space. Where regions
+    /// share memory of the owner, this is done for all of them.
+    pub(super) fn owners(&self, uaddr: u64, len: u64, each: impl FnMut(u64, u64)) {
+        self.owners.all_pieces(uaddr, len, each);
     }
 
     /// Appends the `len` bytes at `gpa` to `segs`, one segment for each region that they touch, and

@@ -226,6 +226,12 @@ impl<'s, 'q, P: Path> Taken<'s, 'q, P> {
         }
     }
 
+    /// Records that up to `len` bytes were written to the buffers; see [`Path::wrote`].
+    #[inline(always)]
+    pub(crate) fn wrote(&self, len: usize) {
+        self.vq.path.wrote(self.segs(), len);
+    }
+
     /// Completes the buffers. The next [`Virtqueue::publish`] returns them to the guest.
     #[inline(always)]
     pub(crate) fn complete(mut self) {

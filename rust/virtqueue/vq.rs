@@ -9,6 +9,7 @@ use crate::{
     virtqueue::{
         fault::Fault,
         features::Negotiated,
+        iotlb::Miss,
         mem::{
             GuestMemory,
             MemFault, //
@@ -72,6 +73,11 @@ impl<'q, P: Path> Virtqueue<'q, P> {
         Ok(self.ring.next(&self.path)?.is_some())
     }
 
+    /// Returns whether there is an available buffer. Returns true if that is unreadable.
+    pub(crate) fn has_buffer(&mut self) -> bool {
+        !self.ring.is_empty(&self.path)
+    }
+
     /// Returns whether all buffers up to the available index that was read last are taken.
     #[inline]
     pub(crate) fn is_drained(&self) -> bool {
@@ -86,6 +92,24 @@ impl<'q, P: Path> Virtqueue<'q, P> {
     #[inline(always)]
     pub(crate) fn write_u16(&self, addr: usize, value: u16) -> Result<(), MemFault> {
         self.path.owner().write_u16(addr, value)
+    }
+
+    /// See [`Path::wrote`].
+    #[inline(always)]
+    pub(crate) fn wrote(&self, segs: &[IoVec], len: usize) {
+        self.path.wrote(segs, len);
+    }
+
+    /// See [`Path::take_logged`].
+    #[inline(always)]
+    pub(crate) fn take_logged(&self) -> bool {
+        self.path.take_logged()
+    }
+
+    /// See [`Path::miss`].
+    #[inline(always)]
+    pub(crate) fn miss(&self) -> Option<Miss> {
+        self.path.miss()
     }
 
     /// Returns the number of used entries that are not published yet.

@@ -66,7 +66,7 @@ prepare_checked() {
 
 # count_debug NAME: counts the suites of scripts/suites/debug, which machine NAME has run.
 count_debug() {
-	local selftests=(ioctl hostile lifecycle history recycle cycles)
+	local selftests=(ioctl dirty iotlb hostile lifecycle history recycle cycles)
 	tap_count "$logs/$1" module "${selftests[@]/%/ (rust)}" "dpdk (rust)" "storm (rust)" removal
 }
 

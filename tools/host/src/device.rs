@@ -71,6 +71,10 @@ impl<M: GuestMemory> GuestMemory for &M {
         M::write_used(self, addr, elems)
     }
 
+    fn set_bits(&self, addr: usize, bits: u32) -> Result<(), MemFault> {
+        M::set_bits(self, addr, bits)
+    }
+
     fn rmb(&self) {
         M::rmb(self);
     }

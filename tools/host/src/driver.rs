@@ -207,6 +207,13 @@ impl GuestMemory for Mem {
         self.write(addr, &bytes)
     }
 
+    fn set_bits(&self, addr: usize, bits: u32) -> Result<(), MemFault> {
+        let mut bytes = [0; 4];
+        self.read(addr, &mut bytes)?;
+        let bits = u32::from_le_bytes(bytes) | bits;
+        self.write(addr, &bits.to_le_bytes())
+    }
+
     fn rmb(&self) {
         self.log(Event::Rmb);
     }
@@ -332,7 +339,7 @@ impl Driver {
             log_guest_addr: 0,
         };
         let layout = Layout::UNSET.with_size(u32::from(self.size)).unwrap();
-        request::places(layout, &addr).unwrap()
+        request::places(layout, &addr).unwrap().0
     }
 
     /// Starts at position `at`, with nothing available and nothing used.

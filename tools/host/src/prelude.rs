@@ -101,6 +101,30 @@ impl<T> KVec<T> {
         })
     }
 
+    pub const fn new() -> Self {
+        Self {
+            items: Vec::new(),
+            capacity: 0,
+        }
+    }
+
+    pub fn reserve(&mut self, additional: usize, _: Flags) -> Result<(), AllocError> {
+        self.capacity = self.capacity.max(self.items.len() + additional);
+        Ok(())
+    }
+
+    pub fn insert_within_capacity(&mut self, at: usize, item: T) -> Result<(), PushError<T>> {
+        if self.items.len() == self.capacity || at > self.items.len() {
+            return Err(PushError(item));
+        }
+        self.items.insert(at, item);
+        Ok(())
+    }
+
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+        self.items.retain_mut(|item| keep(item));
+    }
+
     pub fn truncate(&mut self, len: usize) {
         self.items.truncate(len);
     }

@@ -4,8 +4,10 @@
 
 #[path = "../../../rust/vhost/budget.rs"]
 pub(crate) mod budget;
-#[path = "../../../rust/vhost/iotlb.rs"]
-pub(crate) mod iotlb;
+#[path = "../../../rust/vhost/message.rs"]
+pub(crate) mod message;
+#[path = "../../../rust/vhost/misses.rs"]
+pub(crate) mod misses;
 #[path = "../../../rust/vhost/request.rs"]
 pub(crate) mod request;
 #[path = "../../../rust/vhost/uapi.rs"]

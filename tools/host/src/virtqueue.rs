@@ -10,8 +10,14 @@ pub(crate) mod chain;
 pub(crate) mod fault;
 #[path = "../../../rust/virtqueue/features.rs"]
 pub(crate) mod features;
+#[path = "../../../rust/virtqueue/general.rs"]
+pub(crate) mod general;
+#[path = "../../../rust/virtqueue/iotlb.rs"]
+pub(crate) mod iotlb;
 #[path = "../../../rust/virtqueue/layout.rs"]
 pub(crate) mod layout;
+#[path = "../../../rust/virtqueue/log.rs"]
+pub(crate) mod log;
 #[path = "../../../rust/virtqueue/mem.rs"]
 pub(crate) mod mem;
 #[path = "../../../rust/virtqueue/notify.rs"]

@@ -11,8 +11,9 @@ use std::{
 use vhost_selftests::{
     child::Child,
     guest::Memory,
+    iommu::{Msg, PAGE},
     net::{frame, Tap, Wire},
-    setup::{BUFFERS, RING_AT},
+    setup::{BUFFERS, LOG_LEN, RING_AT},
     vhost::*,
 };
 
@@ -24,7 +25,7 @@ const AVAIL: u64 = 0x1000;
 const USED: u64 = 0x2000;
 
 /// Requests by number, with invalid ones.
-const REQUESTS: [u64; 25] = [
+const REQUESTS: [u64; 28] = [
     GET_FEATURES,
     SET_FEATURES,
     GET_FEATURES_ARRAY,
@@ -39,12 +40,15 @@ const REQUESTS: [u64; 25] = [
     SET_VRING_KICK,
     SET_VRING_CALL,
     SET_VRING_ERR,
+    SET_VRING_BUSYLOOP_TIMEOUT,
+    GET_VRING_BUSYLOOP_TIMEOUT,
     SET_BACKEND_FEATURES,
     GET_BACKEND_FEATURES,
     NET_SET_BACKEND,
     SET_FORK_FROM_OWNER,
     GET_FORK_FROM_OWNER,
-    0x4008_AF04,
+    SET_LOG_BASE,
+    SET_LOG_FD,
     NEW_WORKER,
     FREE_WORKER,
     ATTACH_VRING_WORKER,
@@ -67,6 +71,8 @@ pub struct Program {
     taps: Vec<Tap>,
     wires: Vec<Wire>,
     events: Vec<EventFd>,
+    /// The bitmap of dirty pages, of all guest memory.
+    log: Vec<u8>,
 }
 
 impl Program {
@@ -78,6 +84,7 @@ impl Program {
             wires: taps.iter().map(|tap| Wire::new(tap, false)).collect(),
             taps,
             events: (0..3).map(|_| EventFd::new()).collect(),
+            log: vec![0; LOG_LEN],
         }
     }
 
@@ -153,7 +160,8 @@ impl Program {
             11 => {
                 let _ = dev.set_backend(queue, self.backend(u)?);
             }
-            12 => self.messages(u, dev)?,
+            12 if u.arbitrary()? => self.messages(u, dev)?,
+            12 => self.translations(u, dev)?,
             13 => std::thread::sleep(Duration::from_micros(u.int_in_range(0..=2000)?)),
             14 => {
                 let _ = dev.base(queue);
@@ -187,23 +195,32 @@ impl Program {
         }
         own(dev);
         let mut features = 0;
-        for bit in [15, 24, 27, 28, 29, 32] {
+        for bit in [15, 24, 26, 27, 28, 29, 32, 33, 35] {
             features |= u64::from(u.arbitrary::<bool>()?) << bit;
         }
         let _ = dev.set_features(features);
         let _ = dev.set_mem_table(&self.mem.regions(), 0);
+        let _ = dev.set_log_base(self.log.as_ptr() as u64);
         for queue in [RX, TX] {
             let at = RING_AT[queue as usize];
             let _ = dev.set_num(queue, SIZE as u32);
             let _ = dev.set_base(queue, if u.ratio(1, 8)? { u.arbitrary()? } else { 0 });
+            // With an IOTLB the ring is at its guest address.
+            let place = |at| match features & F_ACCESS_PLATFORM {
+                0 => self.mem.at(at) as u64,
+                _ => at,
+            };
             let _ = dev.set_addr(VringAddr {
                 index: queue,
-                flags: 0,
-                desc: self.mem.at(at) as u64,
-                avail: self.mem.at(at + AVAIL) as u64,
-                used: self.mem.at(at + USED) as u64,
-                log: 0,
+                flags: u.arbitrary::<bool>()?.into(),
+                desc: place(at),
+                avail: place(at + AVAIL),
+                used: place(at + USED),
+                log: at + USED,
             });
+            if features & F_ACCESS_PLATFORM != 0 {
+                let _ = dev.map(&self.mem.regions(), at, 3 * PAGE);
+            }
             let _ = dev.set_kick(queue, self.event(u)?);
             let _ = dev.set_call(queue, self.event(u)?);
             let _ = dev.set_err(queue, self.event(u)?);
@@ -309,6 +326,33 @@ impl Program {
         let len = u.int_in_range(1..=16)?;
         let bytes = u.bytes(len)?;
         self.mem.write(at, bytes);
+        Ok(())
+    }
+
+    /// Maps or unmaps some pages, or answers a miss.
+    fn translations(&self, u: &mut Unstructured<'_>, dev: &Vhost) -> Result<()> {
+        let page = RING_AT[0] + u.int_in_range(0..=0x210)? * PAGE;
+        let size = match u.int_in_range(0..=3)? {
+            0 => u.arbitrary()?,
+            pages => pages * PAGE,
+        };
+        let uaddr = match u.int_in_range(0..=7)? {
+            0 => u.arbitrary()?,
+            _ => self.mem.at(page) as u64,
+        };
+        match u.int_in_range(0..=3)? {
+            0 => {
+                let _ = dev.tell(Msg::invalidate(page, size));
+            }
+            1 => {
+                let _ = dev.tell(Msg::update(page, size, uaddr, u.arbitrary()?));
+            }
+            _ => {
+                if let Ok(Some((_, msg))) = dev.asked(0) {
+                    let _ = dev.map(&self.mem.regions(), msg.iova, 1);
+                }
+            }
+        }
         Ok(())
     }
 

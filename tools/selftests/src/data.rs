@@ -35,7 +35,20 @@ pub fn run(suite: &mut Suite, path: &str) {
             both_ways(path, features)
         });
     }
-    for features in [F_VERSION_1, F_VERSION_1 | F_EVENT_IDX, 0] {
+    let in_order = F_VERSION_1 | F_IN_ORDER;
+    for further in [0, F_INDIRECT, F_EVENT_IDX, F_MRG_RXBUF | F_INDIRECT] {
+        let features = in_order | further;
+        suite.case(
+            &format!("both ways, in order, features {features:#x}"),
+            || both_ways(path, features),
+        );
+    }
+    suite.case_c_fails(
+        "in order: a queue starts again behind chains of two descriptors",
+        "it goes on with the wrong descriptor",
+        || started_again(path),
+    );
+    for features in [F_VERSION_1, F_VERSION_1 | F_EVENT_IDX, 0, in_order] {
         suite.case(
             &format!("{} buffers, features {features:#x}", rounds(70_000)),
             || wrap_around(path, features),
@@ -53,6 +66,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     crate::idle::run(suite, path);
     crate::told::run(suite, path);
     crate::budget::run(suite, path);
+    crate::busy::run(suite, path);
     suite.case("a flood one way does not starve the other", || starve(path));
 }
 
@@ -117,6 +131,41 @@ fn receive_one(net: &mut Net<'_>, seed: u32, len: usize, pieces: bool) -> Outcom
         ensure_eq!(got[10..12], [1, 0], "num_buffers");
     }
     ensure_eq!(got[0..2], [0, 0], "header flags and type");
+    Ok(())
+}
+
+/// As when a guest is stopped and continued: the base counts buffers, and not descriptors.
+fn started_again(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = Net::start(path, &mem, Options::new(F_VERSION_1 | F_IN_ORDER));
+    let err = |e: Errno| format!("{e:?}");
+    let sends = |net: &mut Net<'_>, nth: u32| -> Outcome {
+        let sent = frame(nth, 100);
+        let at = BUFFERS + u64::from(nth) * 0x1000;
+        mem.write(at, &[0; 12]);
+        mem.write(at + 0x100, &sent);
+        let old = net.ring(TX).avail_idx();
+        net.ring(TX).add(&[(at, 12, 0), (at + 0x100, 100, 0)]);
+        net.submit(TX, old);
+        net.ring(TX)
+            .wait_used_for(Duration::from_secs(2))
+            .ok_or("no used entry for TX")?;
+        let got = net.wire.recv(2000).ok_or("the frame did not arrive")?;
+        ensure!(got == sent, "frame {nth} changed");
+        Ok(())
+    };
+    for nth in 0..3 {
+        sends(&mut net, nth)?;
+    }
+    let fd = net.tap.as_raw_fd();
+    net.set_backend(TX, -1).map_err(err)?;
+    let base = net.dev.base(TX).map_err(err)?;
+    ensure_eq!(base, 3, "base");
+    net.dev.set_base(TX, base).map_err(err)?;
+    net.set_backend(TX, fd).map_err(err)?;
+    for nth in 3..6 {
+        sends(&mut net, nth)?;
+    }
     Ok(())
 }
 

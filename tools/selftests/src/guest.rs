@@ -3,8 +3,12 @@
 //! A split ring, as the guest's driver uses it.
 
 pub use crate::mem::{Memory, Piece, DESC_INDIRECT, DESC_NEXT, DESC_WRITE, GPA, SIZE};
-use crate::vhost::VringAddr;
+use crate::{
+    setup::Way,
+    vhost::{VringAddr, VRING_F_LOG},
+};
 use std::{
+    collections::VecDeque,
     sync::atomic::{fence, AtomicU16, Ordering},
     time::{Duration, Instant},
 };
@@ -22,6 +26,10 @@ pub struct Ring<'m> {
     free: u16,
     /// The number of descriptors of each chain, by its head.
     lens: Vec<u16>,
+    /// With VIRTIO_F_IN_ORDER, the heads in use in the order of the ring, each with its length in
+    /// bytes, and the used entry that was read and stands for all up to its head.
+    in_order: Option<VecDeque<(u16, u32)>>,
+    batch: Option<(u16, u32)>,
 }
 
 impl<'m> Ring<'m> {
@@ -36,10 +44,20 @@ impl<'m> Ring<'m> {
             next_desc: 0,
             free: size,
             lens: vec![0; usize::from(size)],
+            in_order: None,
+            batch: None,
         };
         let len = (ring.used() - base) as usize + 8 * usize::from(size) + 8;
         mem.write(base, &vec![0; len]);
         ring
+    }
+
+    /// The same for a driver that has negotiated VIRTIO_F_IN_ORDER.
+    pub fn in_order(self) -> Self {
+        Self {
+            in_order: Some(VecDeque::new()),
+            ..self
+        }
     }
 
     fn round(addr: u64) -> u64 {
@@ -70,13 +88,18 @@ impl<'m> Ring<'m> {
 
     /// The addresses in the form of the ioctl.
     pub fn addr(&self, index: u32) -> VringAddr {
+        let logged = Way::Logged.is_set();
+        let at = |gpa| match Way::Iotlb.is_set() {
+            true => gpa,
+            false => self.mem.at(gpa) as u64,
+        };
         VringAddr {
             index,
-            flags: 0,
-            desc: self.mem.at(self.desc()) as u64,
-            avail: self.mem.at(self.avail()) as u64,
-            used: self.mem.at(self.used()) as u64,
-            log: 0,
+            flags: if logged { VRING_F_LOG } else { 0 },
+            desc: at(self.desc()),
+            avail: at(self.avail()),
+            used: at(self.used()),
+            log: if logged { self.used() } else { 0 },
         }
     }
 
@@ -98,6 +121,11 @@ impl<'m> Ring<'m> {
         self.free
     }
 
+    /// The number of descriptors that are not free.
+    pub fn in_use(&self) -> u16 {
+        self.size - self.free
+    }
+
     /// Adds a chain of the next free descriptors to the available ring, without updating the
     /// index.
     pub fn add(&mut self, pieces: &[Piece]) -> u16 {
@@ -112,6 +140,9 @@ impl<'m> Ring<'m> {
         self.next_desc = (head + count) % self.size;
         self.free -= count;
         self.lens[usize::from(head)] = count;
+        if let Some(heads) = &mut self.in_order {
+            heads.push_back((head, pieces.iter().map(|piece| piece.1).sum()));
+        }
         self.push_head(head);
         head
     }
@@ -200,14 +231,33 @@ impl<'m> Ring<'m> {
         if self.used_idx() == self.last_used {
             return None;
         }
+        let (head, len) = self.used_entry();
+        self.last_used = self.last_used.wrapping_add(1);
+        self.free += self.lens[usize::from(head)];
+        Some((head, len))
+    }
+
+    /// The used entry of the next buffer. In order, the device may write one entry for several
+    /// buffers, of which all but the last one are full.
+    fn used_entry(&mut self) -> (u16, u32) {
+        let Some(heads) = &mut self.in_order else {
+            return self.read_used();
+        };
+        let (head, room) = heads.pop_front().expect("a buffer in use");
+        let (id, len) = match self.batch {
+            Some(batch) => batch,
+            None => self.read_used(),
+        };
+        self.batch = (id != head).then_some((id, len));
+        (head, if id == head { len } else { room })
+    }
+
+    fn read_used(&self) -> (u16, u32) {
         let slot = u64::from(self.last_used % self.size);
         let bytes = self.mem.read(self.used() + 4 + 8 * slot, 8);
         let id = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         let len = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-        self.last_used = self.last_used.wrapping_add(1);
-        let head = u16::try_from(id).expect("a head that was given");
-        self.free += self.lens[usize::from(head)];
-        Some((head, len))
+        (u16::try_from(id).expect("a head that was given"), len)
     }
 
     /// Waits for the next used entry.

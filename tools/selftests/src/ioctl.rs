@@ -23,10 +23,10 @@ pub const UNKNOWN: u64 = 0x4008_AF7F;
 
 pub fn run(suite: &mut Suite, path: &str, c: bool) {
     suite.case("features: offered, restricted, refused", || {
-        in_one_word(path, c)
+        in_one_word(path)
     });
     features::run(suite, path);
-    suite.case("backend features", || backend_features(path, c));
+    suite.case("backend features", || backend_features(path));
     suite.case("owner: none, one, twice, reset", || owner(path));
     suite.case("owner: everything that needs one is EPERM without", || {
         unowned(path)
@@ -51,20 +51,10 @@ pub fn owned(path: &str) -> Vhost {
     dev
 }
 
-fn in_one_word(path: &str, c: bool) -> Outcome {
+fn in_one_word(path: &str) -> Outcome {
     let dev = Vhost::open(path);
     let offered = dev.features().map_err(|e| format!("{e:?}"))?;
-    let ours = F_MRG_RXBUF
-        | F_NOTIFY_ON_EMPTY
-        | F_NET_HDR
-        | F_INDIRECT
-        | F_EVENT_IDX
-        | F_VERSION_1
-        | F_RING_RESET;
-    ensure_eq!(offered & ours, ours, "features that must be offered");
-    if !c {
-        ensure_eq!(offered, ours, "features offered early");
-    }
+    ensure_eq!(offered, 0x10b_3d00_8000, "features that must be offered");
     ensure_eq!(
         dev.raw(GET_FEATURES, BAD),
         Err(EFAULT),
@@ -81,19 +71,16 @@ fn in_one_word(path: &str, c: bool) -> Outcome {
         } else {
             Err(EOPNOTSUPP)
         };
-        // That feature needs an IOTLB, which is a separate subject.
-        if bit != 33 {
-            ensure_eq!(dev.set_features(1 << bit), want, "feature bit {bit}");
-        }
+        ensure_eq!(dev.set_features(1 << bit), want, "feature bit {bit}");
     }
     ensure_eq!(dev.set_features(0), Ok(()), "no features");
     Ok(())
 }
 
-fn backend_features(path: &str, c: bool) -> Outcome {
+fn backend_features(path: &str) -> Outcome {
     let dev = Vhost::open(path);
     let offered = dev.backend_features().map_err(|e| format!("{e:?}"))?;
-    ensure_eq!(offered, if c { 2 } else { 0 }, "backend features");
+    ensure_eq!(offered, BACKEND_F_IOTLB_MSG_V2, "backend features");
     ensure_eq!(
         dev.raw(GET_BACKEND_FEATURES, BAD),
         Err(EFAULT),
@@ -125,7 +112,7 @@ fn owner(path: &str) -> Outcome {
     Ok(())
 }
 
-const NEED_OWNER: [u64; 11] = [
+const NEED_OWNER: [u64; 14] = [
     RESET_OWNER,
     SET_MEM_TABLE,
     SET_VRING_NUM,
@@ -136,7 +123,10 @@ const NEED_OWNER: [u64; 11] = [
     SET_VRING_CALL,
     SET_VRING_ERR,
     UNKNOWN,
-    0x4008_AF04,
+    SET_VRING_BUSYLOOP_TIMEOUT,
+    GET_VRING_BUSYLOOP_TIMEOUT,
+    SET_LOG_BASE,
+    SET_LOG_FD,
 ];
 
 fn unowned(path: &str) -> Outcome {

@@ -4,6 +4,7 @@
 
 pub mod child;
 pub mod guest;
+pub mod iommu;
 pub mod mem;
 pub mod net;
 pub mod setup;

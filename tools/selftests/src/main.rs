@@ -4,9 +4,11 @@
 
 mod aio;
 mod budget;
+mod busy;
 mod changes;
 mod cycles;
 mod data;
+mod dirty;
 mod errors;
 mod group;
 mod history;
@@ -15,6 +17,7 @@ mod idle;
 mod inject;
 mod interrupts;
 mod ioctl;
+mod iotlb;
 mod large;
 mod lifecycle;
 mod limits;
@@ -36,12 +39,16 @@ mod workers;
 
 use clap::{Parser, ValueEnum};
 use std::{process::ExitCode, sync::atomic::Ordering, time::Duration};
-use vhost_selftests::{child, diag, ensure, ensure_eq, guest, net, setup, tap, tap::Suite, vhost};
+use vhost_selftests::{
+    child, diag, ensure, ensure_eq, guest, iommu, net, setup, setup::Way, tap, tap::Suite, vhost,
+};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Which {
     Ioctl,
     Data,
+    Dirty,
+    Iotlb,
     Hostile,
     Lifecycle,
     History,
@@ -60,6 +67,13 @@ enum Peer {
     Rust,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum How {
+    Table,
+    Iotlb,
+    Logged,
+}
+
 /// Runs one suite against a vhost-net node and prints TAP.
 #[derive(Parser)]
 struct Args {
@@ -70,6 +84,9 @@ struct Args {
     /// The module of the node: for the C module, cases that it is known to fail say so.
     #[arg(long, default_value = "rust")]
     peer: Peer,
+    /// How devices reach guest memory.
+    #[arg(long, default_value = "table")]
+    way: How,
     /// The kernel is slow: shorten long tests.
     #[arg(long)]
     slow: bool,
@@ -90,17 +107,29 @@ fn main() -> ExitCode {
     }
     let name = args.suite.to_possible_value().expect("a name");
     setup::SLOW.store(args.slow, Ordering::Relaxed);
+    match args.way {
+        How::Table => Way::Table.set(),
+        How::Iotlb => Way::Iotlb.set(),
+        How::Logged => Way::Logged.set(),
+    }
     let mut limit = Duration::from_secs(if args.slow { 900 } else { 240 });
     if args.suite == Which::Storm {
         // One storm of threads and one of processes.
         limit += Duration::from_secs(2 * args.seconds);
     }
     let c = args.peer == Peer::C;
-    let mut suite = Suite::new(name.get_name(), c, limit);
+    let way = args.way.to_possible_value().expect("a name");
+    let name = match args.way {
+        How::Table => name.get_name().to_owned(),
+        _ => format!("{}-{}", name.get_name(), way.get_name()),
+    };
+    let mut suite = Suite::new(&name, c, limit);
     let path = args.device.as_str();
     match args.suite {
         Which::Ioctl => ioctl::run(&mut suite, path, c),
         Which::Data => data::run(&mut suite, path),
+        Which::Dirty => dirty::run(&mut suite, path, c),
+        Which::Iotlb => iotlb::run(&mut suite, path),
         Which::Hostile => hostile::run(&mut suite, path),
         Which::History => history::run(&mut suite, path),
         Which::Limits => limits::run(&mut suite, path, c),

@@ -186,14 +186,14 @@ fn detached(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = start(path, &mem);
     huge(&mut net);
-    at_once("detached", || net.dev.set_backend(TX, -1))?;
+    at_once("detached", || net.set_backend(TX, -1))?;
     // The buffer is still available, or used.
     let used = u32::from(net.ring(TX).used_idx());
     ensure_eq!(net.dev.base(TX), Ok(used), "base");
     mostly_sleeps()?;
     ensure_eq!(u32::from(net.ring(TX).used_idx()), used, "used, detached");
     let fd = net.tap.as_raw_fd();
-    ensure_eq!(net.dev.set_backend(TX, fd), Ok(()), "attached again");
+    ensure_eq!(net.set_backend(TX, fd), Ok(()), "attached again");
     given_up(&mut net, Instant::now() - TRIES)?;
     net.check_tx(1)
 }

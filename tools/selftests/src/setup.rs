@@ -3,15 +3,19 @@
 //! A device with both rings running on a tap, the start of most cases.
 
 use crate::{
-    guest::{Memory, Piece, Ring, DESC_WRITE, GPA},
+    guest::{Memory, Piece, Ring, DESC_WRITE, GPA, SIZE},
+    iommu::Mapper,
     net::{Tap, Wire},
-    vhost::{EventFd, Vhost, F_EVENT_IDX, F_MRG_RXBUF, F_NET_HDR, F_VERSION_1, RX, TX},
+    vhost::{
+        EventFd, Result, Vhost, EFAULT, F_ACCESS_PLATFORM, F_EVENT_IDX, F_IN_ORDER, F_LOG_ALL,
+        F_MRG_RXBUF, F_NET_HDR, F_VERSION_1, RX, TX,
+    },
 };
 use std::{
     fs,
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, RawFd},
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, Ordering},
     time::{Duration, Instant},
 };
 
@@ -32,6 +36,19 @@ impl Options {
             features,
             size: 256,
         }
+    }
+
+    /// New rings at their places.
+    fn rings<'m>(&self, mem: &'m Memory) -> [Ring<'m>; 2] {
+        let event_idx = self.features & F_EVENT_IDX != 0;
+        RING_AT.map(|at| {
+            let ring = Ring::new(mem, at, self.size, event_idx);
+            if self.features & F_IN_ORDER != 0 {
+                ring.in_order()
+            } else {
+                ring
+            }
+        })
     }
 
     /// The length of the header before each packet in the guest's buffers.
@@ -70,8 +87,52 @@ impl Events {
     }
 }
 
+/// How the devices of all cases reach guest memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Way {
+    /// Through the memory table.
+    Table,
+    /// Through an IOTLB, each page of which is mapped when the device asks for it, and removed
+    /// again.
+    Iotlb,
+    /// Through the memory table, and all writes are logged.
+    Logged,
+}
+
+static WAY: AtomicU8 = AtomicU8::new(Way::Table as u8);
+
+impl Way {
+    /// Sets the way of this process.
+    pub fn set(self) {
+        WAY.store(self as u8, Ordering::Relaxed);
+    }
+
+    pub fn is_set(self) -> bool {
+        WAY.load(Ordering::Relaxed) == self as u8
+    }
+
+    /// The features that it needs.
+    pub fn features() -> u64 {
+        if Self::Iotlb.is_set() {
+            F_ACCESS_PLATFORM
+        } else if Self::Logged.is_set() {
+            F_LOG_ALL
+        } else {
+            0
+        }
+    }
+}
+
+/// The length of a log that contains all of guest memory.
+pub const LOG_LEN: usize = ((GPA as usize + SIZE) >> 15) + 1;
+
 /// A running device. Fields are dropped in order: the device before the memory.
 pub struct Net<'m> {
+    /// Answers misses, with [`Way::Iotlb`].
+    pub mapper: Option<Mapper>,
+    /// The log, with [`Way::Logged`].
+    pub log: Vec<u8>,
     pub dev: Vhost,
     pub options: Options,
     pub rings: [Ring<'m>; 2],
@@ -97,9 +158,14 @@ impl<'m> Net<'m> {
     pub fn prepare(dev: Vhost, mem: &'m Memory, options: Options, wire_hdr: bool) -> Self {
         let tap = Tap::new(options.tap_hdr());
         let wire = Wire::new(&tap, wire_hdr);
-        let event_idx = options.features & F_EVENT_IDX != 0;
-        let rings = RING_AT.map(|at| Ring::new(mem, at, options.size, event_idx));
+        let rings = options.rings(mem);
+        let options = Options {
+            features: options.features | Way::features(),
+            ..options
+        };
         let mut net = Self {
+            mapper: None,
+            log: vec![0; if Way::Logged.is_set() { LOG_LEN } else { 0 }],
             dev,
             options,
             rings,
@@ -109,6 +175,10 @@ impl<'m> Net<'m> {
         };
         net.dev.set_owner().expect("SET_OWNER");
         net.configure();
+        if Way::Iotlb.is_set() {
+            let dev = net.dev.try_clone().expect("dup");
+            net.mapper = Some(Mapper::start(dev, mem.regions()));
+        }
         net
     }
 
@@ -118,6 +188,9 @@ impl<'m> Net<'m> {
         dev.set_features(self.options.features).expect("features");
         dev.set_mem_table(&self.rings[0].mem.regions(), 0)
             .expect("memory table");
+        if Way::Logged.is_set() {
+            dev.set_log_base(self.log.as_ptr() as u64).expect("log");
+        }
         for (index, (ring, events)) in (0..).zip(self.rings.iter().zip(&self.events)) {
             dev.set_num(index, u32::from(ring.size)).expect("num");
             dev.set_base(index, 0).expect("base");
@@ -130,9 +203,32 @@ impl<'m> Net<'m> {
 
     pub fn attach(&self) {
         for index in [RX, TX] {
-            self.dev
-                .set_backend(index, self.tap.as_raw_fd())
+            self.set_backend(index, self.tap.as_raw_fd())
                 .expect("backend");
+        }
+    }
+
+    /// Attaches another backend, or none.
+    pub fn set_backend(&self, index: u32, fd: RawFd) -> Result<()> {
+        for _ in 0..100 {
+            if fd >= 0 {
+                self.map_used(index);
+            }
+            match self.dev.set_backend(index, fd) {
+                // The mapping was removed meanwhile.
+                Err(EFAULT) if Way::Iotlb.is_set() => {}
+                result => return result,
+            }
+        }
+        Err(EFAULT)
+    }
+
+    /// Maps the used ring, which must be mapped when a backend is attached.
+    pub fn map_used(&self, index: u32) {
+        if Way::Iotlb.is_set() {
+            let ring = &self.rings[index as usize];
+            let (regions, len) = (ring.mem.regions(), 8 * u64::from(ring.size) + 6);
+            self.dev.map(&regions, ring.used(), len).expect("used ring");
         }
     }
 
@@ -142,8 +238,7 @@ impl<'m> Net<'m> {
             self.dev.set_backend(index, -1).expect("detach");
         }
         let mem = self.rings[0].mem;
-        let event_idx = self.options.features & F_EVENT_IDX != 0;
-        self.rings = RING_AT.map(|at| Ring::new(mem, at, self.options.size, event_idx));
+        self.rings = self.options.rings(mem);
         self.configure();
         self.attach();
     }
@@ -157,7 +252,7 @@ impl<'m> Net<'m> {
     }
 
     /// A counter of the device, by its name in fdinfo. The C module has none.
-    pub fn counter(&self, name: &str) -> Result<u64, String> {
+    pub fn counter(&self, name: &str) -> std::result::Result<u64, String> {
         let path = format!("/proc/self/fdinfo/{}", self.dev.as_raw_fd());
         let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
         let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -203,7 +298,7 @@ impl<'m> Net<'m> {
     }
 
     /// Checks that the device works: sends a frame and waits for its arrival.
-    pub fn check_tx(&mut self, seed: u32) -> Result<(), String> {
+    pub fn check_tx(&mut self, seed: u32) -> std::result::Result<(), String> {
         let sent = crate::net::frame(seed, 200);
         self.tx(BUFFERS + 0x8_0000, &sent);
         let used = self.ring(TX).wait_used().ok_or("no used entry for TX")?;
@@ -214,7 +309,7 @@ impl<'m> Net<'m> {
     }
 
     /// Checks that the device works: receives a frame of `len` bytes in one buffer.
-    pub fn check_rx(&mut self, seed: u32, len: usize) -> Result<(), String> {
+    pub fn check_rx(&mut self, seed: u32, len: usize) -> std::result::Result<(), String> {
         let hdr = self.options.hdr();
         let at = BUFFERS + 0xa_0000;
         self.rx_post(&[&[(at, 4096, 0)]]);

@@ -7,7 +7,7 @@ use crate::{
     guest::{Memory, DESC_WRITE},
     net::{frame, segmented, Tap, TUNNEL_HDR},
     recycle::forward::Bridge,
-    setup::{Net, Options, BUFFERS},
+    setup::{Net, Options, Way, BUFFERS},
     tap::{Outcome, Suite},
     vhost::*,
 };
@@ -75,7 +75,7 @@ fn start<'m>(path: &str, mem: &'m Memory, further: u64) -> std::result::Result<N
         net.tap.set_hdr(TUNNEL_HDR);
     }
     let high = F_GUEST_UDP_TUNNEL_GSO | F_HOST_UDP_TUNNEL_GSO;
-    let words = [F_VERSION_1 | further, high];
+    let words = [F_VERSION_1 | further | Way::features(), high];
     net.dev.set_features_array(&words).map_err(err)?;
     net.attach();
     Ok(net)

@@ -10,10 +10,13 @@ use std::{
 
 pub const F_MRG_RXBUF: u64 = 1 << 15;
 pub const F_NOTIFY_ON_EMPTY: u64 = 1 << 24;
+pub const F_LOG_ALL: u64 = 1 << 26;
 pub const F_NET_HDR: u64 = 1 << 27;
 pub const F_INDIRECT: u64 = 1 << 28;
 pub const F_EVENT_IDX: u64 = 1 << 29;
 pub const F_VERSION_1: u64 = 1 << 32;
+pub const F_ACCESS_PLATFORM: u64 = 1 << 33;
+pub const F_IN_ORDER: u64 = 1 << 35;
 pub const F_RING_RESET: u64 = 1 << 40;
 /// Those of the second word.
 pub const F_GUEST_UDP_TUNNEL_GSO: u64 = 1 << (65 - 64);
@@ -24,6 +27,8 @@ pub const SET_FEATURES: u64 = 0x4008_AF00;
 pub const SET_OWNER: u64 = 0xAF01;
 pub const RESET_OWNER: u64 = 0xAF02;
 pub const SET_MEM_TABLE: u64 = 0x4008_AF03;
+pub const SET_LOG_BASE: u64 = 0x4008_AF04;
+pub const SET_LOG_FD: u64 = 0x4004_AF07;
 pub const SET_VRING_NUM: u64 = 0x4008_AF10;
 pub const SET_VRING_ADDR: u64 = 0x4028_AF11;
 pub const SET_VRING_BASE: u64 = 0x4008_AF12;
@@ -35,6 +40,8 @@ pub const NEW_WORKER: u64 = 0x8004_AF08;
 pub const FREE_WORKER: u64 = 0x4004_AF09;
 pub const ATTACH_VRING_WORKER: u64 = 0x4008_AF15;
 pub const GET_VRING_WORKER: u64 = 0xC008_AF16;
+pub const SET_VRING_BUSYLOOP_TIMEOUT: u64 = 0x4008_AF23;
+pub const GET_VRING_BUSYLOOP_TIMEOUT: u64 = 0x4008_AF24;
 pub const SET_BACKEND_FEATURES: u64 = 0x4008_AF25;
 pub const GET_FEATURES_ARRAY: u64 = 0x8008_AF83;
 pub const SET_FEATURES_ARRAY: u64 = 0x4008_AF83;
@@ -46,6 +53,11 @@ pub const GET_FORK_FROM_OWNER: u64 = 0x8001_AF85;
 /// The indices of the receive and the transmit queue.
 pub const RX: u32 = 0;
 pub const TX: u32 = 1;
+
+/// The flag of SET_VRING_ADDR that asks for logging of the used ring.
+pub const VRING_F_LOG: u32 = 1;
+
+pub const BACKEND_F_IOTLB_MSG_V2: u64 = 1 << 1;
 
 /// An errno.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -242,6 +254,28 @@ impl Vhost {
         self.raw(SET_MEM_TABLE, words.as_ptr() as usize)
     }
 
+    pub fn set_log_base(&self, mut base: u64) -> Result {
+        self.with(SET_LOG_BASE, &mut base)
+    }
+
+    pub fn set_log_fd(&self, mut fd: RawFd) -> Result {
+        self.with(SET_LOG_FD, &mut fd)
+    }
+
+    /// Writes a message of the IOTLB, and returns the result of write().
+    pub fn write(&self, bytes: &[u8]) -> Result<usize> {
+        // SAFETY: The bytes are readable.
+        let done = unsafe { libc::write(self.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+        usize::try_from(done).map_err(|_| Errno::last())
+    }
+
+    /// Reads a message of the IOTLB, and returns the result of read().
+    pub fn read(&self, room: &mut [u8]) -> Result<usize> {
+        // SAFETY: The bytes are writable.
+        let done = unsafe { libc::read(self.as_raw_fd(), room.as_mut_ptr().cast(), room.len()) };
+        usize::try_from(done).map_err(|_| Errno::last())
+    }
+
     pub fn set_num(&self, index: u32, num: u32) -> Result {
         self.with(SET_VRING_NUM, &mut VringState { index, num })
     }
@@ -253,6 +287,16 @@ impl Vhost {
     pub fn base(&self, index: u32) -> Result<u32> {
         let mut state = VringState { index, num: !0 };
         self.with(GET_VRING_BASE, &mut state).map(|()| state.num)
+    }
+
+    pub fn set_busyloop(&self, index: u32, num: u32) -> Result {
+        self.with(SET_VRING_BUSYLOOP_TIMEOUT, &mut VringState { index, num })
+    }
+
+    pub fn busyloop(&self, index: u32) -> Result<u32> {
+        let mut state = VringState { index, num: !0 };
+        let got = self.with(GET_VRING_BUSYLOOP_TIMEOUT, &mut state);
+        got.map(|()| state.num)
     }
 
     pub fn set_addr(&self, mut addr: VringAddr) -> Result {

@@ -57,8 +57,7 @@ fn start<'m>(
     let tap = Tap::new(if hdr { 10 } else { 0 });
     let wire = Wire::new(&tap, hdr);
     wire.hear(&tap, ETH_ALL);
-    net.dev
-        .set_backend(RX, wire.as_raw_fd())
+    net.set_backend(RX, wire.as_raw_fd())
         .map_err(|e| format!("{e:?}"))?;
     Ok((net, tap, wire))
 }

@@ -285,7 +285,7 @@ fn moving(path: &str) -> Outcome {
     let mut sent = 0;
     let result = std::thread::scope(|scope| {
         let mover = scope.spawn(|| {
-            let result = endurance(600).inspect(|_| moved += 3).try_for_each(mover);
+            let result = endurance(3_400).inspect(|_| moved += 3).try_for_each(mover);
             done.store(true, Ordering::Release);
             result
         });

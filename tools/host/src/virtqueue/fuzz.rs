@@ -4,6 +4,7 @@
 //! The fuzz targets call them, and a test calls them with the corpus.
 
 mod chain;
+mod iotlb;
 mod request;
 mod table;
 mod used;
@@ -14,6 +15,7 @@ use arbitrary::{
 };
 
 pub use chain::run as chain;
+pub use iotlb::run as iotlb;
 pub use request::run as request;
 pub use table::run as table;
 pub use used::run as used;
@@ -50,8 +52,9 @@ fn address(u: &mut Unstructured<'_>, end: u64) -> Result<u64> {
 #[test]
 fn corpus() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 4] = [
+    let targets: [(&str, Target); 5] = [
         ("chain", chain),
+        ("iotlb", iotlb),
         ("request", request),
         ("table", table),
         ("used", used),

@@ -64,7 +64,7 @@ const DEVICE: [Request; 9] = [
     },
     Request {
         name: "GET_BACKEND_FEATURES",
-        op: |n, _| tells(n.dev.backend_features(), 0),
+        op: |n, _| tells(n.dev.backend_features(), BACKEND_F_IOTLB_MSG_V2),
         ..COPIES
     },
     Request {

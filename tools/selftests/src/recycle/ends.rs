@@ -58,14 +58,14 @@ fn changes(path: &str) -> Outcome {
         let fd = flow.net.tap.as_raw_fd();
         match round % 5 {
             0 => {
-                flow.net.dev.set_backend(TX, -1).map_err(text)?;
-                flow.net.dev.set_backend(TX, fd).map_err(text)?;
+                flow.net.set_backend(TX, -1).map_err(text)?;
+                flow.net.set_backend(TX, fd).map_err(text)?;
             }
             1 => {
-                let away = flow.net.dev.set_backend(TX, other.as_raw_fd());
+                let away = flow.net.set_backend(TX, other.as_raw_fd());
                 away.map_err(text)?;
                 flow.repeat(5000, 256)?;
-                flow.net.dev.set_backend(TX, fd).map_err(text)?;
+                flow.net.set_backend(TX, fd).map_err(text)?;
             }
             2 => flow.net.restart(),
             3 => {

@@ -73,7 +73,7 @@ fn bounded(path: &str, group: &Group) -> Outcome {
     let busy = more()?;
     for flow in &flows {
         for queue in [RX, TX] {
-            let detached = flow.net.dev.set_backend(queue, -1);
+            let detached = flow.net.set_backend(queue, -1);
             detached.map_err(|e| format!("{e:?}"))?;
         }
     }
@@ -156,7 +156,7 @@ fn at_its_limit(path: &str, group: &Group, c: bool) -> Outcome {
     // More pages than the kernel may have charged to the group in advance for a processor.
     let slow = reader(&flow, 16 << 20);
     for fd in [-1, flow.net.tap.as_raw_fd()] {
-        let set = flow.net.dev.set_backend(TX, fd);
+        let set = flow.net.set_backend(TX, fd);
         set.map_err(|e| format!("{e:?}"))?;
     }
     // A page shared with the parent process would be copied at the first write. Locking copies all.

@@ -74,7 +74,7 @@ fn stacked(path: &str, over: fn(&Tap, i32) -> Result<Upper, String>) -> Outcome 
     let upper = over(&lower, 12)?;
     let net = Net::prepare(Vhost::open(path), &mem, Options::new(F_VERSION_1), false);
     for queue in [RX, TX] {
-        let set = net.dev.set_backend(queue, upper.as_raw_fd());
+        let set = net.set_backend(queue, upper.as_raw_fd());
         set.map_err(|e| format!("{e:?}"))?;
     }
     let mut flow = Flow::over(net, 1);

@@ -13,7 +13,7 @@ const USED: u64 = 0x2000;
 /// Not offered.
 const SET_VRING_ENDIAN: u64 = 0x4008_AF13;
 /// Mostly features with which frames reach the taps.
-const FEATURES: [u64; 8] = [
+const FEATURES: [u64; 12] = [
     F_VERSION_1,
     F_VERSION_1 | F_EVENT_IDX,
     F_VERSION_1 | F_MRG_RXBUF,
@@ -22,6 +22,10 @@ const FEATURES: [u64; 8] = [
     F_MRG_RXBUF | F_NOTIFY_ON_EMPTY,
     F_VERSION_1 | F_NET_HDR,
     0,
+    F_VERSION_1 | F_LOG_ALL,
+    F_VERSION_1 | F_MRG_RXBUF | F_LOG_ALL | F_IN_ORDER,
+    F_VERSION_1 | F_ACCESS_PLATFORM,
+    F_VERSION_1 | F_EVENT_IDX | F_ACCESS_PLATFORM | F_LOG_ALL,
 ];
 
 impl Place {
@@ -34,7 +38,6 @@ impl Place {
             2 => self.did(GetBackendFeatures, dev.backend_features()),
             3 => {
                 self.did(SetBackendFeatures, dev.set_backend_features(0));
-                // This module offers no backend feature, the C module this one.
                 self.did(SetBackendFeatures, dev.set_backend_features(2));
             }
             4 => self.did(SetOwner, dev.set_owner()),

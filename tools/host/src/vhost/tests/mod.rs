@@ -3,5 +3,6 @@
 //! Numbers, records and messages of the interface, and the budget of a run.
 
 mod budget;
-mod iotlb;
+mod message;
+mod misses;
 mod uapi;

@@ -59,16 +59,20 @@ fn requests(u: &mut Unstructured<'_>) -> Result<()> {
         layout = sized(u, layout)?;
         let bytes = places(u)?;
         let addr = addr(&bytes);
-        let expected = if addr.flags != 0 {
+        let expected = if addr.flags > 1 {
             Err(EOPNOTSUPP)
         } else if addr.avail % 2 != 0 || addr.used % 4 != 0 || addr.log_guest_addr % 4 != 0 {
             // The interface has never required an alignment of the descriptors.
             Err(EINVAL)
         } else {
-            Ok(Parts::new(layout.size(), &bytes))
+            let log = (addr.flags == 1).then_some(addr.log_guest_addr);
+            Ok((Parts::new(layout.size(), &bytes), log))
         };
         match (request::places(layout, &addr), expected) {
-            (Ok(new), Ok(parts)) => check_parts(u, new, &parts)?,
+            (Ok((new, got)), Ok((parts, log))) => {
+                assert_eq!(got, log, "{addr:x?}");
+                check_parts(u, new, &parts)?;
+            }
             (Err(got), Err(expected)) => assert_eq!(got, expected, "{addr:x?}"),
             (got, _) => panic!("{got:?} for {addr:x?}"),
         }
@@ -96,7 +100,7 @@ fn records(small: &[u8; 8], region: &[u8; MemoryRegion::SIZE]) {
 }
 
 /// The commands for one ring, as `linux/vhost.h` encodes them: direction, size, number.
-const COMMANDS: [(u128, u128, u128, RingCommand); 9] = [
+const COMMANDS: [(u128, u128, u128, RingCommand); 11] = [
     (1, 8, 0x10, RingCommand::SetNum),
     (1, 40, 0x11, RingCommand::SetAddr),
     (1, 8, 0x12, RingCommand::SetBase),
@@ -104,6 +108,8 @@ const COMMANDS: [(u128, u128, u128, RingCommand); 9] = [
     (1, 8, 0x20, RingCommand::SetKick),
     (1, 8, 0x21, RingCommand::SetCall),
     (1, 8, 0x22, RingCommand::SetErr),
+    (1, 8, 0x23, RingCommand::SetBusyloop),
+    (1, 8, 0x24, RingCommand::GetBusyloop),
     (1, 8, 0x15, RingCommand::AttachWorker),
     (3, 8, 0x16, RingCommand::GetWorker),
 ];
@@ -187,7 +193,8 @@ fn addr(bytes: &[u8; VringAddr::SIZE]) -> VringAddr {
 fn places(u: &mut Unstructured<'_>) -> Result<[u8; VringAddr::SIZE]> {
     let mut bytes: [u8; VringAddr::SIZE] = u.arbitrary()?;
     if u.ratio(7, 8)? {
-        bytes[4..8].fill(0);
+        bytes[4] %= 2;
+        bytes[5..8].fill(0);
     }
     for field in bytes[8..].chunks_exact_mut(8) {
         let align = if u.ratio(1, 16)? { 1 } else { 4 };

@@ -24,7 +24,7 @@ use crate::{
 
 /// The faults that stop a queue: there is no head to return, or the ring cannot be trusted. All
 /// other faults concern one buffer.
-pub(crate) const STOPS: [Fault; 7] = [
+pub(crate) const STOPS: [Fault; 8] = [
     Fault::AvailUnreadable,
     Fault::AvailJump,
     Fault::HeadRange,
@@ -32,6 +32,7 @@ pub(crate) const STOPS: [Fault; 7] = [
     Fault::Loop,
     Fault::DescUnreadable,
     Fault::UsedUnwritable,
+    Fault::Missing,
 ];
 
 /// The fault in a head, or in the number of available buffers.

@@ -26,7 +26,9 @@ pub(super) fn all() -> Vec<Fault> {
         Fault::Direction => Some(Fault::NoPacket),
         Fault::NoPacket => Some(Fault::Unreadable),
         Fault::Unreadable => Some(Fault::Unwritable),
-        Fault::Unwritable => None,
+        Fault::Unwritable => Some(Fault::Denied),
+        Fault::Denied => Some(Fault::Missing),
+        Fault::Missing => None,
     };
     std::iter::successors(Some(Fault::AvailUnreadable), next).collect()
 }

@@ -24,11 +24,11 @@ const SENDS: u128 = 1 << 67;
 #[test]
 fn offered() {
     let bits: Vec<u32> = (0..128).filter(|bit| (OFFERED >> bit) & 1 != 0).collect();
-    assert_eq!(bits, [15, 24, 27, 28, 29, 32, 40, 65, 67]);
-    // All of them are features of the C module, which userspace requests by name.
+    assert_eq!(bits, [15, 24, 26, 27, 28, 29, 32, 33, 35, 40, 65, 67]);
+    // These are the features of the C module, which userspace requests by name.
     let [low, high] = to_words(OFFERED);
-    assert_eq!((low & !0x0000_010B_3D00_8000, high & !0xA), (0, 0));
-    assert_eq!(BACKEND_OFFERED, 0);
+    assert_eq!((low, high), (0x0000_010B_3D00_8000, 0xA));
+    assert_eq!(BACKEND_OFFERED, 2);
 }
 
 #[test]

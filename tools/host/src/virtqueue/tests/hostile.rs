@@ -282,7 +282,9 @@ fn every_mistake_is_made() {
         .collect();
     // Found by `net`.
     let others = [Fault::NoPacket, Fault::Unreadable, Fault::Unwritable];
-    for fault in all() {
+    // Found with an IOTLB only.
+    let mapped = [Fault::Denied, Fault::Missing];
+    for fault in all().into_iter().filter(|fault| !mapped.contains(fault)) {
         assert!(
             made.contains(&fault) != others.contains(&fault),
             "{fault:?}"

@@ -61,7 +61,8 @@ fn places() {
     assert!(Layout::UNSET.is_unset());
     for offset in 0..8 {
         let at = 0x1000 + offset;
-        let with = |addr: VringAddr| request::places(Layout::UNSET, &addr);
+        let with =
+            |addr: VringAddr| request::places(Layout::UNSET, &addr).map(|(layout, _)| layout);
         // Descriptors may have any alignment.
         assert!(with(addr(at, 0, 0)).is_ok_and(|l| !l.is_unset()));
         let avail = with(addr(0, at, 0)).map(|l| assert!(!l.is_unset()));
@@ -77,7 +78,14 @@ fn places() {
         });
         assert_eq!(log.map(|l| assert!(l.is_unset())), good);
     }
-    for flags in [1, 2, 1 << 31] {
+    let logged = VringAddr {
+        flags: 1,
+        log_guest_addr: 8,
+        ..addr(16, 32, 64)
+    };
+    let log = request::places(Layout::UNSET, &logged).map(|(_, log)| log);
+    assert_eq!(log, Ok(Some(8)));
+    for flags in [2, 3, 1 << 31] {
         let odd = VringAddr {
             flags,
             ..addr(0, 1, 0)
@@ -86,7 +94,7 @@ fn places() {
     }
     // Setting one does not change the other.
     let layout = Layout::UNSET.with_size(64).unwrap();
-    let layout = request::places(layout, &addr(16, 32, 64)).unwrap();
+    let (layout, _) = request::places(layout, &addr(16, 32, 64)).unwrap();
     assert_eq!(layout.size(), 64);
     assert!(!layout.with_size(2).unwrap().is_unset());
 }
@@ -97,7 +105,7 @@ fn parts() {
     for shift in 0..=15 {
         let size = 1u64 << shift;
         let layout = Layout::UNSET.with_size(1 << shift).unwrap();
-        let layout = request::places(layout, &addr(0x1001, 0x20002, 0x30004)).unwrap();
+        let (layout, _) = request::places(layout, &addr(0x1001, 0x20002, 0x30004)).unwrap();
         for (negotiated, event) in [(FLAGS, 0), (EVENT, 2)] {
             let parts = [
                 (0x1001, 16 * size),
@@ -186,7 +194,7 @@ fn moving() {
         data as u64,
         driver.used_flags() as u64,
     );
-    let layout = request::places(device.ring.layout(), &moved).unwrap();
+    let (layout, _) = request::places(device.ring.layout(), &moved).unwrap();
     device.ring.set_layout(layout);
     // Taken, put back, and taken again.
     let dropped = device.take(&driver.mem, End::Drop);
