@@ -11,6 +11,7 @@ mod ioctl;
 mod iotlb;
 mod memory;
 pub(crate) mod message;
+mod messages;
 pub(crate) mod misses;
 pub(crate) mod queue;
 mod queues;

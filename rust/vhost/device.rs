@@ -33,7 +33,7 @@ use crate::{
     },
     vhost::{
         endpoint::Endpoint,
-        iotlb::{
+        messages::{
             Asker,
             Messages, //
         },

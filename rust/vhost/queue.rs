@@ -44,7 +44,7 @@ use crate::{
             Backend,
             Endpoint, //
         },
-        iotlb::Asker,
+        messages::Asker,
         resources::{
             Needs,
             Resources, //

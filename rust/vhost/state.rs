@@ -19,8 +19,8 @@ use crate::{
     stats::QueueStats,
     vhost::{
         endpoint::Endpoint,
-        iotlb::Asker,
         memory::Memory,
+        messages::Asker,
         request,
         resources::Resources,
         uapi::VringAddr,

@@ -22,9 +22,10 @@ use crate::kapi::{
     work::Context,
     worker::Worker, //
 };
-use crate::vhost::session::{
-    Session,
-    Taken, //
+use crate::vhost::session::Session;
+use crate::virtqueue::{
+    path::Path,
+    taken::Taken, //
 };
 use kernel::{
     prelude::*,
@@ -73,12 +74,12 @@ pub(crate) fn tell(user: &UserMem<'_>, kind: u32) -> Result {
 }
 
 /// A buffer, while the session is borrowed.
-pub(crate) fn take<'a, 'q>(session: &'a mut Session<'q>) -> Option<Taken<'a, 'q>> {
+pub(crate) fn take<'a, 'q, P: Path>(session: &'a mut Session<'q, P>) -> Option<Taken<'a, 'q, P>> {
     session.take().ok().flatten()
 }
 
 /// One buffer after the other is examined and completed; then they are published.
-pub(crate) fn two(session: &mut Session<'_>) -> usize {
+pub(crate) fn two<P: Path>(session: &mut Session<'_, P>) -> usize {
     let mut segs = 0;
     for _ in 0..2 {
         if let Some(taken) = take(session) {
@@ -96,9 +97,9 @@ pub(crate) fn open<'a>(batch: &'a mut TxBatch, sock: &'a Socket) -> Option<Filli
 }
 
 /// Packets are added to the batch one after the other. The batch is sent and may be filled again.
-pub(crate) fn send(
+pub(crate) fn send<P: Path>(
     filling: &mut Filling<'_>,
-    taken: &Taken<'_, '_>,
+    taken: &Taken<'_, '_, P>,
     mm: &InMm<'_>,
 ) -> Result<Result, BatchError> {
     for _ in 0..2 {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0499
-// Names: taken::Taken<'_, '_, UserMem<'_>>
+// Names: Taken<'_, '_, P>
 // Buffers are published while one of them is being filled.
 use crate::vhost::session::Session;
+use crate::virtqueue::path::Path;
 
-pub(crate) fn early(session: &mut Session<'_>) {
+pub(crate) fn early<P: Path>(session: &mut Session<'_, P>) {
     let _taken = session.take().ok().flatten();
     let _ = session.publish();
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 // Error: E0382
-// Names: `taken::Taken::<'s, 'q, M>::complete` takes ownership
+// Names: ::complete` takes ownership
 // A buffer is completed twice.
-use crate::vhost::session::Taken;
+use crate::virtqueue::{
+    path::Path,
+    taken::Taken, //
+};
 
-pub(crate) fn twice(taken: Taken<'_, '_>) {
+pub(crate) fn twice<P: Path>(taken: Taken<'_, '_, P>) {
     taken.complete();
     taken.complete();
 }

@@ -134,6 +134,12 @@ impl<T> KVec<T> {
     }
 }
 
+impl<T> Default for KVec<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Deref for KVec<T> {
     type Target = [T];
 

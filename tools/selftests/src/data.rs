@@ -65,6 +65,7 @@ pub fn run(suite: &mut Suite, path: &str) {
     crate::interrupts::run(suite, path);
     crate::idle::run(suite, path);
     crate::told::run(suite, path);
+    crate::backends::run(suite, path);
     crate::budget::run(suite, path);
     crate::busy::run(suite, path);
     suite.case("a flood one way does not starve the other", || starve(path));

@@ -3,6 +3,7 @@
 //! Tests of a vhost-net node of either module.
 
 mod aio;
+mod backends;
 mod budget;
 mod busy;
 mod changes;

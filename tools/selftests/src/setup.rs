@@ -186,8 +186,10 @@ impl<'m> Net<'m> {
     pub fn configure(&mut self) {
         let dev = &self.dev;
         dev.set_features(self.options.features).expect("features");
-        dev.set_mem_table(&self.rings[0].mem.regions(), 0)
-            .expect("memory table");
+        // Memory of more regions is only for devices with an IOTLB, which do not use the table.
+        let mut regions = self.rings[0].mem.regions();
+        regions.truncate(64);
+        dev.set_mem_table(&regions, 0).expect("memory table");
         if Way::Logged.is_set() {
             dev.set_log_base(self.log.as_ptr() as u64).expect("log");
         }

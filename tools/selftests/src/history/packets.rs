@@ -11,7 +11,7 @@ use crate::{
     idle::sleeps,
     lifecycle::no_worker_left,
     net::{frame, segmented},
-    setup::{rounds, Net, Options, BUFFERS, SLOW},
+    setup::{observed, rounds, Net, Options, BUFFERS, SLOW},
     tap::Outcome,
     vhost::*,
 };
@@ -146,7 +146,7 @@ fn dropping(net: &mut Net<'_>, go: impl Fn() -> bool) -> u32 {
 pub(super) fn always_dropped(path: &str) -> Outcome {
     let mem = Memory::new();
     let mut net = Net::start(path, &mem, Options::new(F_VERSION_1));
-    let end = Instant::now() + Duration::from_millis(800);
+    let end = Instant::now() + observed();
     let sent = dropping(&mut net, || Instant::now() < end);
     diag!("{sent} frames the other way meanwhile");
     ensure!(

@@ -87,6 +87,22 @@ fn header_lengths() {
 }
 
 #[test]
+fn special() {
+    for (features, log, platform) in [
+        (1 << 26, true, false),
+        (1 << 33, false, true),
+        ((1 << 26) | (1 << 33) | V1, true, true),
+        // In order is nothing special.
+        ((1 << 35) | V1, false, false),
+    ] {
+        let negotiated = Negotiated::new(features);
+        assert_eq!(negotiated.log_all(), log);
+        assert_eq!(negotiated.access_platform(), platform);
+        assert_eq!(negotiated.is_special(), log || platform);
+    }
+}
+
+#[test]
 fn answers() {
     for features in 0..1u128 << 5 {
         let bit = |at: u32| (features >> at) & 1 != 0;
@@ -103,5 +119,6 @@ fn answers() {
         assert_eq!(negotiated.notify_on_empty(), on_empty);
         assert_eq!(negotiated.event_idx(), event);
         assert_eq!(negotiated.sets_num_buffers(), mrg || v1);
+        assert!(!negotiated.is_special());
     }
 }

@@ -16,7 +16,6 @@ use crate::{
     driver::{
         desc,
         Driver,
-        Mem,
         OWNER, //
     },
     kapi::iov::IoVec,
@@ -34,7 +33,8 @@ use crate::{
         iotlb::{
             Access,
             Iotlb,
-            Mapping, //
+            Mapping,
+            Miss, //
         },
         log::Logging,
         mem::GuestMemory,
@@ -225,7 +225,7 @@ fn marked(driver: &Driver) -> BTreeSet<u64> {
     let mut pages = BTreeSet::new();
     for byte in 0..64 {
         let [bits] = driver.mem.get::<1>(at + byte);
-        let set = (0..8).filter(|bit| bits >> bit & 1 != 0);
+        let set = (0..8).filter(|bit| (bits >> bit) & 1 != 0);
         pages.extend(set.map(|bit| byte as u64 * 8 + bit));
         driver.mem.put(at + byte, &[0]);
     }
@@ -251,18 +251,15 @@ fn used_ring_is_logged() {
     };
     // The ring's place in the log has nothing to do with its address.
     let at = 5 * PAGE - 8;
-    let writes: [(usize, &dyn Fn(&General<'_, &Mem>)); 3] = [
-        (0, &|path| path.write_u16(driver.used_flags(), 1).unwrap()),
-        (2, &|path| path.write_u16(driver.used_idx(), 1).unwrap()),
-        (4, &|path| {
-            let elem = UsedElem { id: 1, len: 2 };
-            path.write_used(driver.used_entry(0), &[elem]).unwrap();
-        }),
-    ];
-    for (offset, write) in writes {
+    for offset in [0, 2, 4] {
         let path = path(Some(at));
         assert!(!path.take_logged());
-        write(&path);
+        if offset < 4 {
+            path.write_u16(driver.used_flags() + offset, 1).unwrap();
+        } else {
+            let elem = UsedElem { id: 1, len: 2 };
+            path.write_used(driver.used_entry(0), &[elem]).unwrap();
+        }
         assert!(path.take_logged() && !path.take_logged());
         let first = (at + offset as u64) / PAGE;
         let mut want = BTreeSet::from([first]);
@@ -339,6 +336,47 @@ fn received_data_is_logged() {
     assert!(!path.take_logged() && marked(driver).is_empty());
 }
 
+/// What a queue tells of its way: a buffer that was filled, and an address that is not mapped.
+#[test]
+fn through_a_queue() {
+    let mut guest = Guest::new();
+    let (data, buffer) = (guest.driver.data(), 2 * PAGE);
+    let write = desc(buffer, 100, 2, 0);
+    guest.driver.mem.put_desc(guest.driver.desc(0), write);
+    let gone = desc(20 * PAGE, 100, 2, 0);
+    guest.driver.mem.put_desc(guest.driver.desc(1), gone);
+    let layout = guest.driver.layout();
+    assert!(!layout.is_unset() && layout.without_places().is_unset());
+    assert_eq!(layout.without_places().size(), SIZE);
+    let mut ring = guest.driver.device(Negotiated::NONE, 0);
+    let (mut room, mut used) = (segs(20), entries());
+    guest.driver.post(0);
+    guest.driver.post(1);
+    let logging = logging(&guest.driver, None);
+    let path = General::new(&guest.driver.mem, guest.maps(Way::Iotlb), layout, logging);
+    let mut vq = Virtqueue::new(path, &mut ring, &mut room, &mut used);
+    assert!(vq.has_buffer());
+    let taken = vq.take().unwrap().unwrap();
+    taken.wrote(100);
+    taken.complete();
+    assert!(vq.take_logged() && !vq.take_logged());
+    assert_eq!(marked(&guest.driver), BTreeSet::from([2]));
+    vq.wrote(&[IoVec::new(data, 1)], 1);
+    assert_eq!(marked(&guest.driver), BTreeSet::from([0]));
+    assert_eq!(vq.miss(), None);
+    assert!(vq.take().is_err_and(|fault| fault == Fault::Missing));
+    let (iova, access) = (20 * PAGE, Access::Write);
+    assert_eq!(vq.miss(), Some(Miss { iova, access }));
+    // The buffer is still there.
+    assert!(vq.has_buffer());
+    // The common way tells nothing.
+    let mut hint = 0;
+    let path = Direct::new(&guest.driver.mem, &guest.table, &mut hint);
+    path.wrote(&[IoVec::new(data, 1)], 1);
+    assert!(!path.take_logged() && path.miss().is_none());
+    assert!(marked(&guest.driver).is_empty());
+}
+
 /// A log that is not accessible, and memory that is in no region.
 #[test]
 fn logging_never_fails() {
@@ -379,6 +417,8 @@ fn rings_that_are_not_mapped() {
     guest.iotlb.remove(used as u64, 1).unwrap();
     let missing = (Err(Fault::Missing), Some((used, Access::Write)));
     assert_eq!(check(&guest), missing);
+    let path = General::new(&guest.driver.mem, guest.maps(Way::Iotlb), layout, QUIET);
+    assert_eq!(path.check_used(Negotiated::NONE), Err(Fault::Missing));
     let mut mapping = Mapping {
         iova: used as u64,
         size: PAGE,

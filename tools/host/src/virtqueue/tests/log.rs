@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::model::table;
 use crate::{
     cases,
     virtqueue::{
@@ -23,7 +24,7 @@ fn bits(base: u64, gpa: u64, len: u64) -> Result<(BTreeSet<u128>, usize), MemFau
     words(base, gpa, len, |word, bits| {
         assert_eq!(word % 4, 0);
         assert_ne!(bits, 0);
-        for bit in (0..32).filter(|bit| bits >> bit & 1 != 0) {
+        for bit in (0..32).filter(|bit| (bits >> bit) & 1 != 0) {
             assert!(set.insert(word as u128 * 8 + bit), "a bit is set twice");
         }
         count += 1;
@@ -83,6 +84,25 @@ fn user_space() {
             log::is_ok(base, gpa, size, is_user),
             good,
             "{base} {gpa} {size}"
+        );
+    }
+}
+
+#[test]
+fn logs_of_tables() {
+    let is_user = |addr: u64, len: u64| addr.checked_add(len).is_some_and(|end| end <= 1 << 20);
+    for (regions, base, good) in [
+        (&[][..], u64::MAX, true),
+        (&[(0, 1 << 30, 0)], 0, true),
+        (&[(0, 1 << 30, 0)], (1 << 20) - (1 << 15), true),
+        (&[(0, 1 << 30, 0)], (1 << 20) - (1 << 15) + 1, false),
+        (&[(0, 1, 0), (1 << 34, 1 << 30, 0)], 1 << 19, false),
+        (&[(0, 0, 0)], 0, false),
+    ] {
+        assert_eq!(
+            table(regions).build().log_ok(base, is_user),
+            good,
+            "{regions:x?}"
         );
     }
 }
