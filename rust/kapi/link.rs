@@ -9,7 +9,10 @@
 //! C header: [`include/linux/llist.h`](srctree/include/linux/llist.h)
 
 use core::{
-    cell::UnsafeCell,
+    cell::{
+        Cell,
+        UnsafeCell, //
+    },
     ptr::{
         null_mut,
         NonNull, //
@@ -116,7 +119,7 @@ impl<C: Class> Links<C> {
     /// Takes all nodes, in the order in which they were pushed.
     pub(super) fn take(&self) -> Detached<C> {
         if self.head.load(Relaxed).is_null() {
-            return Detached(null_mut());
+            return Detached(Cell::new(null_mut()));
         }
         self.replace(null_mut())
     }
@@ -130,7 +133,7 @@ impl<C: Class> Links<C> {
         let mut from = self.head.load(Relaxed);
         loop {
             if from == closed() {
-                return Detached(null_mut());
+                return Detached(Cell::new(null_mut()));
             }
             // INVARIANT: Null and `closed()` are allowed, and the chain is ours now.
             match self.head.cmpxchg(from, with, Full) {
@@ -149,7 +152,7 @@ impl<C: Class> Links<C> {
             }
             first = link.as_ptr();
         }
-        Detached(first)
+        Detached(Cell::new(first))
     }
 }
 
@@ -158,32 +161,23 @@ impl<C: Class> Links<C> {
 /// # Invariants
 ///
 /// Null, or the first of a chain of nodes that this value owns.
-pub(super) struct Detached<C: Class>(*mut Link<C>);
+pub(super) struct Detached<C: Class>(Cell<*mut Link<C>>);
 
 impl<C: Class> Detached<C> {
     /// Returns whether there are no nodes.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_null()
-    }
-
-    /// Returns whether there is one node, or none.
-    pub(super) fn is_last(&self) -> bool {
-        match NonNull::new(self.0) {
-            // SAFETY: By the invariant the node is valid and ours.
-            Some(link) => unsafe { (*link.as_ref().next.get()).is_null() },
-            None => true,
-        }
+        self.0.get().is_null()
     }
 
     /// Consumes the oldest node. Returns false if there is none.
-    pub(super) fn consume_one(&mut self, ctx: Option<&C::Context<'_>>) -> bool {
-        let Some(link) = NonNull::new(self.0) else {
+    pub(super) fn consume_one(&self, ctx: Option<&C::Context<'_>>) -> bool {
+        let Some(link) = NonNull::new(self.0.get()) else {
             return false;
         };
         // SAFETY: By the invariant the node is valid and ours.
         let (next, consume) = unsafe { (*link.as_ref().next.get(), link.as_ref().consume) };
         // INVARIANT: The rest of the chain is still ours.
-        self.0 = next;
+        self.0.set(next);
         // SAFETY: `consume` was set for this node by its creator. We own the node and do not use it
         // again.
         unsafe { consume(link, ctx) };

@@ -6,7 +6,6 @@
 //! only while it runs an item.
 
 use core::{
-    cell::Cell,
     hint::spin_loop,
     marker::PhantomData,
     ops::Deref,
@@ -35,7 +34,8 @@ use super::{
     ffi,
     link::{
         self,
-        Class, //
+        Class,
+        Detached, //
     },
     mm::InMm,
 };
@@ -59,8 +59,8 @@ pub(crate) struct Context<'a> {
     mm: InMm<'a>,
     /// The list of items that the worker has not taken yet.
     links: &'a Links,
-    /// Whether the worker has taken items that come after the one that is being run.
-    has_more: Cell<bool>,
+    /// The items that it has taken and that come after the one that is being run.
+    rest: &'a Detached<Items>,
     _thread: PhantomData<NotThreadSafe>,
 }
 
@@ -71,12 +71,17 @@ impl<'a> Context<'a> {
     ///
     /// The current thread must be that of a worker of `domain`, and must use the result only for
     /// the items that it has taken.
-    pub(super) unsafe fn new(domain: DomainId, mm: InMm<'a>, links: &'a Links) -> Self {
+    pub(super) unsafe fn new(
+        domain: DomainId,
+        mm: InMm<'a>,
+        links: &'a Links,
+        rest: &'a Detached<Items>,
+    ) -> Self {
         Self {
             domain,
             mm,
             links,
-            has_more: Cell::new(false),
+            rest,
             _thread: PhantomData,
         }
     }
@@ -84,11 +89,6 @@ impl<'a> Context<'a> {
     /// Returns the proof that the item runs in the owner's address space.
     pub(crate) fn mm(&self) -> &InMm<'a> {
         &self.mm
-    }
-
-    /// Sets whether items come after the one that is run next.
-    pub(super) fn set_more(&self, has_more: bool) {
-        self.has_more.set(has_more);
     }
 
     /// Waits without sleeping until `ready` returns true, and returns whether it did.
@@ -104,7 +104,7 @@ impl<'a> Context<'a> {
             // SAFETY: This function may be called in any context.
             let needs_resched = unsafe { ffi::vnr_need_resched() };
             if needs_resched
-                || self.has_more.get()
+                || !self.rest.is_empty()
                 || !self.links.is_empty()
                 || current!().signal_pending()
                 || started.elapsed() >= time

@@ -252,15 +252,12 @@ pub(super) struct Queued<'a> {
 
 impl Queued<'_> {
     /// Runs the items in the owner's address space.
-    pub(super) fn run(mut self, mm: InMm<'_>) {
+    pub(super) fn run(self, mm: InMm<'_>) {
         let worker = self.worker;
         // SAFETY: By the invariant this is the worker's thread.
-        let ctx = unsafe { Context::new(worker.domain.id(), mm, &worker.links) };
-        let mut one = || {
-            ctx.set_more(!self.chain.is_last());
-            self.chain.consume_one(Some(&ctx))
-        };
-        while worker.coverage.collect(&mut one) {
+        let ctx = unsafe { Context::new(worker.domain.id(), mm, &worker.links, &self.chain) };
+        let one = || self.chain.consume_one(Some(&ctx));
+        while worker.coverage.collect(one) {
             // SAFETY: This is process context, and `Run::run` has left no lock held.
             unsafe { ffi::vnr_cond_resched() };
         }

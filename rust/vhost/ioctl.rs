@@ -343,7 +343,7 @@ impl<E: Endpoint> Device<E> {
         let VringState { num, .. } = VringState::from_bytes(&arg.read()?);
         let layout = queue.ring.layout().with_size(num)?;
         queue.ring.set_layout(layout);
-        queue.memory.ring_mapped = false;
+        queue.memory.forget_ring();
         Ok(())
     }
 

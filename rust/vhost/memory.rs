@@ -31,9 +31,11 @@ pub(super) struct Memory {
     pub(super) hint: usize,
     /// Set while `VIRTIO_F_ACCESS_PLATFORM` is negotiated.
     iotlb: Option<Iotlb>,
-    /// Whether the whole ring was mapped by the IOTLB when that was checked last, and nothing has
-    /// changed since.
-    pub(super) ring_mapped: bool,
+    /// Whether there is no IOTLB, or the whole ring was mapped by it when that was checked last, and
+    /// nothing has changed since.
+    ring_mapped: bool,
+    /// Whether writes are logged or addresses are translated by the IOTLB.
+    is_special: bool,
     /// The address of the log (VHOST_SET_LOG_BASE).
     log_base: u64,
     /// Where the used ring is logged (VHOST_SET_VRING_ADDR).
@@ -46,7 +48,8 @@ impl Memory {
         table: None,
         hint: 0,
         iotlb: None,
-        ring_mapped: false,
+        ring_mapped: true,
+        is_special: false,
         log_base: 0,
         used_log: None,
     };
@@ -70,8 +73,13 @@ impl Memory {
 
     /// Returns whether the common way reaches this memory.
     #[inline]
-    pub(super) fn is_common(&self, negotiated: Negotiated) -> bool {
-        !negotiated.is_special() && self.used_log.is_none()
+    pub(super) fn is_common(&self) -> bool {
+        !self.is_special
+    }
+
+    /// Determines by which way this memory is reached.
+    pub(super) fn choose_way(&mut self, negotiated: Negotiated) {
+        self.is_special = negotiated.is_special() || self.used_log.is_some();
     }
 
     /// Replaces the memory table. The old one is not in use when this returns.
@@ -82,14 +90,24 @@ impl Memory {
 
     /// Returns the IOTLB, to be changed.
     pub(super) fn iotlb(&mut self) -> Option<&mut Iotlb> {
-        self.ring_mapped = false;
+        self.forget_ring();
         self.iotlb.as_mut()
     }
 
     /// Returns whether the whole ring may be used without a check of its translations.
     #[inline]
     pub(super) fn is_ring_mapped(&self) -> bool {
-        self.ring_mapped || self.iotlb.is_none()
+        self.ring_mapped
+    }
+
+    /// Sets whether the whole ring is mapped.
+    pub(super) fn set_ring_mapped(&mut self, mapped: bool) {
+        self.ring_mapped = mapped;
+    }
+
+    /// Forgets whether the ring is mapped: its size or its place changes, or the IOTLB does.
+    pub(super) fn forget_ring(&mut self) {
+        self.ring_mapped = self.iotlb.is_none();
     }
 
     /// Replaces the IOTLB by an empty one, or removes it. Returns whether the ring's addresses have
@@ -97,7 +115,7 @@ impl Memory {
     pub(super) fn set_iotlb(&mut self, iotlb: Option<Iotlb>) -> bool {
         let toggled = self.iotlb.is_some() != iotlb.is_some();
         self.iotlb = iotlb;
-        self.ring_mapped = false;
+        self.forget_ring();
         if toggled {
             self.used_log = None;
         }

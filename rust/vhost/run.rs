@@ -85,20 +85,22 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         if self.ring.is_unset() || wakers.is_early() {
             return;
         }
-        if self.memory.is_common(self.negotiated) {
-            wakers.begin();
-            stats.run();
+        if !self.memory.is_ring_mapped() && !self.reaches_ring(*ctx.mm(), stats) {
+            return;
+        }
+        if let Some(resources) = &mut self.resources {
+            resources.wakers.begin();
+        }
+        stats.run();
+        if self.memory.is_common() {
             self.serve_common(backend, ctx, stats);
-        } else if self.reaches_ring(*ctx.mm(), stats) {
-            if let Some((wakers, _)) = self.parts() {
-                wakers.begin();
-            }
-            stats.run();
+        } else {
             self.serve_special(backend, ctx, stats);
         }
     }
 
     /// Runs the queue by the common way to memory.
+    #[inline(always)]
     fn serve_common(&mut self, backend: &E::Backend, ctx: &Context<'_>, stats: &QueueStats) {
         let (Some(table), Some(resources)) = (&self.memory.table, &mut self.resources) else {
             return;
@@ -127,6 +129,7 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
     }
 
     /// Runs the queue by the way to memory that can do everything.
+    #[inline(never)]
     fn serve_special(&mut self, backend: &E::Backend, ctx: &Context<'_>, stats: &QueueStats) {
         let Some(resources) = &mut self.resources else {
             return;
@@ -161,12 +164,10 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         }
     }
 
-    /// Returns whether the whole ring is mapped. If not, userspace is asked for the first missing
+    /// Checks whether the whole ring is mapped. If not, userspace is asked for the first missing
     /// translation, and its answer runs the queue again.
+    #[cold]
     fn reaches_ring(&mut self, mm: InMm<'_>, stats: &QueueStats) -> bool {
-        if self.memory.is_ring_mapped() {
-            return true;
-        }
         let Some(maps) = self.memory.maps() else {
             return false;
         };
@@ -177,7 +178,7 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
             stats.missed();
             self.asker.ask(miss);
         }
-        self.memory.ring_mapped = mapped;
+        self.memory.set_ring_mapped(mapped);
         mapped
     }
 
@@ -214,6 +215,7 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
 
     /// Calls the endpoint until it waits for something other than the guest, or no buffer has
     /// become available while kicks were being enabled.
+    #[inline(always)]
     fn rounds<P: Path>(
         endpoint: &mut E,
         backend: &E::Backend,

@@ -152,6 +152,7 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
             let layout = self.ring.layout().without_places();
             self.ring.set_layout(layout);
         }
+        self.memory.choose_way(negotiated);
     }
 
     /// Sets the type of the messages that ask for translations from now on.
@@ -174,7 +175,7 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
     /// for the translation as well.
     pub(super) fn attach_ring(&mut self, mm: InMm<'_>) -> Result {
         let mem = UserMem::new(mm);
-        if self.memory.is_common(self.negotiated) {
+        if self.memory.is_common() {
             return self.ring.attach(&mem).map_err(|MemFault| EFAULT);
         }
         let maps = self.memory.maps().ok_or(EFAULT)?;
@@ -219,7 +220,8 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         }
         self.ring.set_layout(layout);
         self.memory.set_used_log(used_log);
-        self.memory.ring_mapped = false;
+        self.memory.choose_way(self.negotiated);
+        self.memory.forget_ring();
         Ok(())
     }
 

@@ -8,7 +8,6 @@ use crate::{
     kapi::iov::IoVec,
     virtqueue::{
         fault::Fault,
-        iotlb::Access,
         path::Path,
         ring::Ring,
         uapi::{
@@ -129,13 +128,8 @@ impl Chain {
         segs: &mut KVec<IoVec>,
         desc: &Desc,
     ) -> Result<(), Fault> {
-        let access = if desc.flags & DESC_F_WRITE != 0 {
-            Access::Write
-        } else {
-            Access::Read
-        };
-        let added = path.translate(desc.addr, desc.len, access, segs)?;
-        if access == Access::Write {
+        let added = path.translate(desc, segs)?;
+        if desc.flags & DESC_F_WRITE != 0 {
             self.writable = self.writable.wrapping_add(added);
         } else if self.writable > 0 {
             return Err(Fault::Order);

@@ -32,7 +32,8 @@ use crate::{
         table::MemTable,
         uapi::{
             Desc,
-            UsedElem, //
+            UsedElem,
+            DESC_F_WRITE, //
         },
     },
 };
@@ -223,13 +224,15 @@ impl<M: GuestMemory> Path for General<'_, M> {
         &self.mem
     }
 
-    fn translate(
-        &mut self,
-        addr: u64,
-        len: u32,
-        access: Access,
-        segs: &mut KVec<IoVec>,
-    ) -> Result<usize, Fault> {
+    fn translate(&mut self, desc: &Desc, segs: &mut KVec<IoVec>) -> Result<usize, Fault> {
+        let Desc {
+            addr, len, flags, ..
+        } = *desc;
+        let access = if flags & DESC_F_WRITE != 0 {
+            Access::Write
+        } else {
+            Access::Read
+        };
         let Some(iotlb) = self.maps.iotlb else {
             return self.maps.table.translate(&mut self.hint, addr, len, segs);
         };

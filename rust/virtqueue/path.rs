@@ -38,20 +38,13 @@ pub(crate) trait Path: GuestMemory {
     /// Returns the owner's memory.
     fn owner(&self) -> &Self::Owner;
 
-    /// Appends the `len` bytes at `addr` in the guest to `segs`, and returns the number of segments
-    /// added.
+    /// Appends the memory of `desc` to `segs`, and returns the number of segments added.
     ///
     /// # Errors
     ///
     /// [`Fault::Unmapped`] when a byte is not mapped, [`Fault::TooManySegments`] when `segs` has no
     /// capacity left; with an IOTLB [`Fault::Missing`] and [`Fault::Denied`].
-    fn translate(
-        &mut self,
-        addr: u64,
-        len: u32,
-        access: Access,
-        segs: &mut KVec<IoVec>,
-    ) -> Result<usize, Fault>;
+    fn translate(&mut self, desc: &Desc, segs: &mut KVec<IoVec>) -> Result<usize, Fault>;
 
     /// Returns the `len` bytes at `addr` in the guest as one segment, if `len` is not 0 and the
     /// mapping that was found last contains them and the byte that follows, and permits `access`.
@@ -114,14 +107,8 @@ impl<M: GuestMemory> Path for Direct<'_, M> {
     }
 
     #[inline(always)]
-    fn translate(
-        &mut self,
-        addr: u64,
-        len: u32,
-        _access: Access,
-        segs: &mut KVec<IoVec>,
-    ) -> Result<usize, Fault> {
-        self.table.translate(self.hint, addr, len, segs)
+    fn translate(&mut self, desc: &Desc, segs: &mut KVec<IoVec>) -> Result<usize, Fault> {
+        self.table.translate(self.hint, desc.addr, desc.len, segs)
     }
 
     #[inline(always)]

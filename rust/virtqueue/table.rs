@@ -160,6 +160,7 @@ impl MemTable {
     ///
     /// [`Fault::Unmapped`] or [`Fault::IndirectUnreadable`] when the first descriptor cannot be
     /// read.
+    #[inline(always)]
     pub(super) fn read_descs<M: GuestMemory>(
         &self,
         mem: &M,
