@@ -57,6 +57,10 @@ impl<'a> UserMem<'a> {
     /// Sets bits of an aligned 32-bit word, in one atomic access.
     #[inline]
     pub(crate) fn set_bits(&self, addr: usize, bits: u32) -> Result {
+        // An atomic access across two cache lines may be fatal.
+        if addr % align_of::<u32>() != 0 {
+            return Err(EFAULT);
+        }
         // SAFETY: The function checks the address.
         match unsafe { ffi::vnr_set_user_bits(addr as *mut u32, bits) } {
             0 => Ok(()),

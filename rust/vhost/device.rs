@@ -269,6 +269,9 @@ impl<E: Endpoint> Device<E> {
     pub(super) fn reset_owner(&self) -> Result {
         let mut state = self.state.lock();
         state.check_owner()?;
+        if param::max_iotlb_entries() == 0 {
+            return Err(ENOMEM);
+        }
         let empty = Arc::new(MemTable::new(KVVec::new())?, GFP_KERNEL)?;
         self.stop(&mut state);
         state.kind = ThreadKind::from_param();
@@ -315,12 +318,13 @@ impl<E: Endpoint> Device<E> {
         if negotiated.access_platform() && max == 0 {
             return Err(EFAULT);
         }
+        if negotiated.access_platform() {
+            self.messages.open();
+        }
         for queue in &self.queues.0 {
             queue.state.lock().set_negotiated(negotiated, max);
         }
-        if negotiated.access_platform() {
-            self.messages.open();
-        } else {
+        if !negotiated.access_platform() {
             self.messages.close();
         }
         Ok(())

@@ -27,7 +27,6 @@ use crate::{
             read_current,
             write_current, //
         },
-        work::Work, //
     },
     vhost::{
         device::{
@@ -162,11 +161,28 @@ impl<E: Endpoint> Device<E> {
         let file = VringFile::from_bytes(&arg.read()?);
         let state = self.state().lock();
         state.check_owner()?;
-        let queue = self.queue(file.index)?;
-        if optional(file.fd).is_none() {
-            self.messages().clear();
+        let index = Self::checked(file.index)?;
+        let queue = self.queues().get(index).ok_or(ENOBUFS)?;
+        let Some(fd) = optional(file.fd) else {
+            return self.detach(&state, index, queue);
+        };
+        self.set_backend(&state, queue, || open(fd).map(Some))
+    }
+
+    /// NET_SET_BACKEND without a backend: also drops the messages of the device. The other queue
+    /// runs once and sends its message again.
+    fn detach(&self, state: &State, index: usize, queue: &Queue<E>) -> Result {
+        let waited = self.messages().clear();
+        let result = self.set_backend(state, queue, || Ok(None));
+        if result.is_ok() {
+            // A run that has ended in the meantime may have sent another one.
+            self.messages().forget(index);
         }
-        self.set_backend(&state, queue, || optional(file.fd).map(open).transpose())
+        let others = self.queues().iter().zip(waited).enumerate();
+        for (_, (other, _)) in others.filter(|(at, (_, waited))| *at != index && *waited) {
+            other.state.lock().queue();
+        }
+        result
     }
 
     /// Executes the ioctls that concern the whole device, and passes all others on to
@@ -258,15 +274,6 @@ impl<E: Endpoint> Device<E> {
     fn read_free_worker(&self, state: &mut State, arg: Arg) -> Result {
         let id = u32::from_ne_bytes(arg.read()?);
         self.free_worker(state, id)
-    }
-
-    /// Returns the queue with this index.
-    ///
-    /// # Errors
-    ///
-    /// `ENOBUFS` when there is no such queue.
-    fn queue(&self, index: u32) -> Result<&Arc<Work<Queue<E>>>> {
-        self.queues().get(Self::checked(index)?).ok_or(ENOBUFS)
     }
 
     /// Returns the index of a queue, which the caller of an ioctl controls.

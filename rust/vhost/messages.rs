@@ -85,14 +85,21 @@ impl Messages {
         self.wait.notify_all();
     }
 
-    /// Forgets all messages.
-    pub(super) fn clear(&self) {
-        self.state.lock().misses.clear();
+    /// Forgets all messages. Returns the queues that wait for one.
+    pub(super) fn clear(&self) -> [bool; QUEUES] {
+        self.state.lock().misses.clear()
     }
 
-    /// Adds the message of a queue; see [`Misses::add`].
+    /// Forgets the message of a queue.
+    pub(super) fn forget(&self, queue: usize) {
+        self.state.lock().misses.forget(queue);
+    }
+
+    /// Adds the message of a queue; see [`Misses::add`]. Has no effect without an IOTLB: a run may
+    /// end when it has been removed.
     pub(super) fn add(&self, queue: usize, miss: Miss, v2: bool) {
-        if self.state.lock().misses.add(queue, miss, v2) {
+        let mut state = self.state.lock();
+        if state.is_open && state.misses.add(queue, miss, v2) {
             self.wait.notify_all();
         }
     }
@@ -130,7 +137,7 @@ impl Messages {
             return Ok(0);
         }
         let mut state = self.state.lock();
-        let (queue, bytes) = loop {
+        let (asked, bytes) = loop {
             if let Some(message) = state.misses.read() {
                 break message;
             }
@@ -149,7 +156,7 @@ impl Messages {
         drop(state);
         let copied = copy(&bytes);
         if copied < bytes.len() {
-            self.state.lock().misses.forget(queue);
+            self.state.lock().misses.lose(&asked);
         }
         Ok(copied)
     }

@@ -28,6 +28,15 @@ struct Wanted {
     read: bool,
 }
 
+/// A message that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The index of its queue.
+    pub(crate) queue: usize,
+    /// The number of messages before it.
+    nth: u64,
+}
+
 /// The translations that the queues of a device wait for; see the [module documentation](self).
 #[derive(Debug, Default)]
 pub(crate) struct Misses {
@@ -57,16 +66,27 @@ impl Misses {
         self.wanted.iter().flatten().any(|wanted| !wanted.read)
     }
 
-    /// Returns the oldest message that was not read, and the index of its queue. It counts as read
-    /// from then on.
-    pub(crate) fn read(&mut self) -> Option<(usize, [u8; MSG_SIZE])> {
+    /// Returns the oldest message that was not read, and which one it is. It counts as read from
+    /// then on.
+    pub(crate) fn read(&mut self) -> Option<(Asked, [u8; MSG_SIZE])> {
         let unread = self.wanted.iter_mut().enumerate();
         let unread = unread.filter_map(|(at, slot)| Some((at, slot.as_mut()?)));
         let (queue, wanted) = unread
             .filter(|(_, wanted)| !wanted.read)
             .min_by_key(|(_, wanted)| wanted.nth)?;
         wanted.read = true;
-        Some((queue, message::encode(&wanted.miss, wanted.v2)))
+        let asked = Asked {
+            queue,
+            nth: wanted.nth,
+        };
+        Some((asked, message::encode(&wanted.miss, wanted.v2)))
+    }
+
+    /// Forgets a message that was read. Its queue may have sent another one since.
+    pub(crate) fn lose(&mut self, asked: &Asked) {
+        if let Some(slot) = self.wanted.get_mut(asked.queue) {
+            slot.take_if(|wanted| wanted.nth == asked.nth);
+        }
     }
 
     /// Forgets what the queue with this index waits for.
@@ -88,8 +108,8 @@ impl Misses {
         })
     }
 
-    /// Forgets all messages.
-    pub(crate) fn clear(&mut self) {
-        self.wanted = [None; QUEUES];
+    /// Forgets all messages. Returns the queues that wait for one.
+    pub(crate) fn clear(&mut self) -> [bool; QUEUES] {
+        self.wanted.each_mut().map(|slot| slot.take().is_some())
     }
 }

@@ -2,7 +2,12 @@
 
 //! How a run of the worker serves a queue.
 
-use kernel::time::Delta;
+use core::cell::Cell;
+use kernel::time::{
+    Delta,
+    Instant,
+    Monotonic, //
+};
 
 use crate::{
     kapi::{
@@ -37,6 +42,9 @@ use crate::{
     },
 };
 
+/// The longest time for which a run waits without sleeping.
+const PATIENCE_MAX: Delta = Delta::from_millis(100);
+
 /// How often one run may continue because a buffer has become available while kicks were being
 /// enabled. A guest that adds single buffers at such times must not keep the worker from the other
 /// queue.
@@ -46,6 +54,8 @@ const ROUNDS: usize = 16;
 struct Patience<'a> {
     ctx: &'a Context<'a>,
     time: Delta,
+    /// When the run began to wait.
+    since: Cell<Option<Instant<Monotonic>>>,
 }
 
 impl Patience<'_> {
@@ -62,10 +72,19 @@ impl Patience<'_> {
             return false;
         }
         match (next, endpoint.interest()) {
-            (Next::Guest, Interest::Writable) => self.ctx.spin(self.time, || session.has_buffer()),
-            (Next::Backend, Interest::Readable) => self.ctx.spin(self.time, || endpoint.has_data()),
+            (Next::Guest, Interest::Writable) => self.spin(|| session.has_buffer()),
+            (Next::Backend, Interest::Readable) => self.spin(|| endpoint.has_data()),
             _ => false,
         }
+    }
+
+    /// Waits until `ready` returns true. All waits of a run end [`PATIENCE_MAX`] after the first
+    /// one began, because requests wait for the run.
+    #[inline(never)]
+    fn spin(&self, ready: impl FnMut() -> bool) -> bool {
+        let since = self.since.get().unwrap_or_else(Instant::now);
+        self.since.set(Some(since));
+        since.elapsed() < PATIENCE_MAX && self.ctx.spin(self.time.min(PATIENCE_MAX), ready)
     }
 }
 
@@ -89,7 +108,7 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
             return;
         }
         if let Some(resources) = &mut self.resources {
-            resources.wakers.begin();
+            resources.wakers.begin(!self.patience.is_zero());
         }
         stats.run();
         if self.memory.is_common() {
@@ -117,6 +136,7 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         let patience = Patience {
             ctx,
             time: self.patience,
+            since: Cell::new(None),
         };
         let next = Self::rounds(&mut self.endpoint, backend, &mut session, &patience);
         Self::wait(
@@ -150,6 +170,7 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         let patience = Patience {
             ctx,
             time: self.patience,
+            since: Cell::new(None),
         };
         let next = Self::rounds(&mut self.endpoint, backend, &mut session, &patience);
         Self::wait(

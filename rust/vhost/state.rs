@@ -40,9 +40,6 @@ use crate::{
     },
 };
 
-/// The longest time for which a run waits without sleeping. Requests wait for it as well.
-const PATIENCE_MAX: i64 = 100 * 1_000_000;
-
 /// The settings of userspace and the state of the ring. `Q` is the queue, whose work is queued.
 pub(super) struct State<E, Q: Served> {
     pub(super) negotiated: Negotiated,
@@ -104,12 +101,12 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
     }
 
     /// VHOST_SET_VRING_BUSYLOOP_TIMEOUT: sets for how long a run waits without sleeping, in units
-    /// of 1024 nanoseconds. At most 100 milliseconds take effect.
+    /// of 1024 nanoseconds.
     pub(super) fn set_busyloop(&mut self, timeout: u32) {
         self.busyloop = timeout;
         // OVERFLOW: A number of 32 bits times 1024.
         let nanos = i64::from(timeout).wrapping_mul(1024);
-        self.patience = Delta::from_nanos(nanos.min(PATIENCE_MAX));
+        self.patience = Delta::from_nanos(nanos);
     }
 
     /// VHOST_GET_VRING_BUSYLOOP_TIMEOUT.
@@ -181,18 +178,16 @@ impl<E: Endpoint, Q: Served> State<E, Q> {
         let maps = self.memory.maps().ok_or(EFAULT)?;
         let logging = self.memory.logging(self.negotiated);
         let path = General::new(mem, maps, self.ring.layout(), logging);
-        path.check_used(self.negotiated)
-            .map_err(|_| MemFault)
-            .and_then(|()| self.ring.attach(&path))
-            .map_err(|MemFault| {
-                if let Some(miss) = path.miss() {
-                    self.asker.ask(miss);
-                    if let Some(err) = &self.err {
-                        err.signal();
-                    }
-                }
-                EFAULT
-            })
+        let usable = path.check_used(self.negotiated).map_err(|_| MemFault);
+        let attached = usable.and_then(|()| self.ring.attach(&path));
+        if path.take_logged() {
+            self.log.iter().for_each(|log| log.signal());
+        }
+        if let Some(miss) = path.miss() {
+            self.asker.ask(miss);
+            self.err.iter().for_each(|err| err.signal());
+        }
+        attached.map_err(|MemFault| EFAULT)
     }
 
     /// Checks that `table` is usable, if the queue is attached.

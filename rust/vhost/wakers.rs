@@ -183,10 +183,13 @@ impl<T: Served> Wakers<T> {
     /// the queue waits for readability; an event then queues the next run. For writability it must
     /// be removed, because a socket only reports room to those who have polled it since it was
     /// full.
+    ///
+    /// A run that may poll without sleeping, when `polls` is set, must not be woken meanwhile: the
+    /// queued work would end the polling.
     #[inline]
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, polls: bool) {
         self.past.hold = None;
-        if self.past.busy || !self.file.is_for_reading() {
+        if self.past.busy || polls || !self.file.is_for_reading() {
             self.file.as_mut().stop();
         }
     }

@@ -338,12 +338,13 @@ impl<M: GuestMemory> GuestMemory for General<'_, M> {
 
     fn write_bytes(&self, addr: usize, data: &[u8]) -> Result<(), MemFault> {
         let way = (&self.used, Access::Write);
-        self.pieces(way, addr, data.len(), |uaddr, range| {
+        let written = self.pieces(way, addr, data.len(), |uaddr, range| {
             let now = data.get(range).ok_or(MemFault)?;
             self.mem.write_bytes(uaddr, now)
-        })?;
+        });
+        // A part may have been written.
         self.log_ring(addr, data.len());
-        Ok(())
+        written
     }
 
     fn write_u16(&self, addr: usize, value: u16) -> Result<(), MemFault> {

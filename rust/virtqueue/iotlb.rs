@@ -166,7 +166,8 @@ impl Iotlb {
     /// # Errors
     ///
     /// Those of `each`; [`Fault::Denied`] when a translation does not permit `access`;
-    /// [`Fault::Missing`] and the miss when a byte is not mapped.
+    /// [`Fault::Missing`] and the miss when a byte is not mapped; [`Fault::Unmapped`] when the bytes
+    /// pass the last address.
     pub(super) fn pieces(
         &self,
         hint: &mut usize,
@@ -181,7 +182,10 @@ impl Iotlb {
             // CAST: Lossless on 64-bit.
             each(uaddr as usize, len as usize).map_err(|fault| (fault, None))
         };
-        let hole = |iova| (Fault::Missing, Some(Miss { iova, access }));
+        let hole = |iova: Option<u64>| match iova {
+            Some(iova) => (Fault::Missing, Some(Miss { iova, access })),
+            None => (Fault::Unmapped, None),
+        };
         self.ranges.pieces(hint, iova, len, each, hole)
     }
 }

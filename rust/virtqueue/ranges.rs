@@ -206,7 +206,8 @@ impl<T: Copy> Ranges<T> {
     ///
     /// # Errors
     ///
-    /// Those of `each`, and what `hole` returns for the first address that is in no range.
+    /// Those of `each`, and what `hole` returns for the first address that is in no range, or for
+    /// `None` when the bytes pass the last address.
     #[inline]
     pub(super) fn pieces<E>(
         &self,
@@ -214,17 +215,17 @@ impl<T: Copy> Ranges<T> {
         at: u64,
         len: u64,
         mut each: impl FnMut(&Range<T>, u64, u64) -> Result<(), E>,
-        hole: impl Fn(u64) -> E,
+        hole: impl Fn(Option<u64>) -> E,
     ) -> Result<usize, E> {
         let (mut at, mut left, mut count) = (at, len, 0usize);
         while left > 0 {
-            let range = self.find(hint, at).ok_or_else(|| hole(at))?;
+            let range = self.find(hint, at).ok_or_else(|| hole(Some(at)))?;
             let size = left.min(range.left(at));
             each(range, range.translate(at), size)?;
             count = count.wrapping_add(1);
             left = left.wrapping_sub(size);
             if left > 0 {
-                at = at.checked_add(size).ok_or_else(|| hole(at))?;
+                at = at.checked_add(size).ok_or_else(|| hole(None))?;
             }
         }
         Ok(count)

@@ -12,7 +12,7 @@ use crate::{
     tap::{Outcome, Suite},
     vhost::*,
 };
-use std::os::fd::AsRawFd;
+use std::{os::fd::AsRawFd, time::Duration};
 
 pub fn run(suite: &mut Suite, path: &str) {
     suite.case("a queue asks for one page after the other", || asks(path));
@@ -30,6 +30,16 @@ pub fn run(suite: &mut Suite, path: &str) {
         || evicted(path),
     );
     suite.case("every page somewhere else", || scattered(path));
+    suite.case_c_fails(
+        "a message that is dropped with another queue's backend is sent again",
+        "the queue waits for ever",
+        || dropped(path),
+    );
+    suite.case_c_fails(
+        "a buffer behind the last address",
+        "its first page is asked for again and again",
+        || beyond(path),
+    );
 }
 
 /// Attaches both queues, whose used rings must be mapped.
@@ -158,6 +168,10 @@ fn larger(path: &str) -> Outcome {
         .dev
         .tell(Msg::update(ALIAS, PAGE, mem.at(desc) as u64, RW));
     ensure_eq!(told, Ok(()), "the descriptors");
+    // All else that the larger ring needs, since a new translation makes the device look again.
+    for page in 1..3 {
+        map(&net, used + page * PAGE, RW).map_err(err)?;
+    }
     let addr = VringAddr {
         index: TX,
         desc: ALIAS,
@@ -171,9 +185,6 @@ fn larger(path: &str) -> Outcome {
     net.ring(TX).wait_used().ok_or("no used entry for TX")?;
     net.dev.set_backend(TX, -1).map_err(err)?;
     net.dev.set_num(TX, 1024).map_err(err)?;
-    for page in 1..3 {
-        map(&net, used + page * PAGE, RW).map_err(err)?;
-    }
     let attached = net.dev.set_backend(TX, net.tap.as_raw_fd());
     ensure_eq!(attached, Ok(()), "attached");
     net.kick(TX);
@@ -274,6 +285,59 @@ fn evicted(path: &str) -> Outcome {
     net.tx(first, &frame(3, 100));
     let asked = miss(&net)?;
     ensure_eq!(asked.iova, first, "the miss");
+    Ok(())
+}
+
+fn dropped(path: &str) -> Outcome {
+    let mem = Memory::new();
+    let mut net = bare(path, &mem, Options::new(F_VERSION_1));
+    map_rings(&net).map_err(|e| format!("{e:?}"))?;
+    attach(&net)?;
+    net.tx(BUFFERS, &frame(1, 100));
+    for nth in 0..20 {
+        // With the message unread, and read.
+        ensure!(readable(&net.dev, 2000), "no message in round {nth}");
+        if nth % 2 == 0 {
+            ensure_eq!(miss(&net)?.iova, BUFFERS, "the miss");
+        }
+        ensure_eq!(net.dev.set_backend(RX, -1), Ok(()), "detached");
+        let attached = net.dev.set_backend(RX, net.tap.as_raw_fd());
+        ensure_eq!(attached, Ok(()), "attached");
+    }
+    let msg = miss(&net)?;
+    map(&net, msg.iova, RW).map_err(|e| format!("{e:?}"))?;
+    net.ring(TX).wait_used().ok_or("no used entry for TX")?;
+    Ok(())
+}
+
+fn beyond(path: &str) -> Outcome {
+    const LAST: u64 = u64::MAX - (PAGE - 1);
+    let mem = Memory::new();
+    let mut net = bare(path, &mem, Options::new(F_VERSION_1));
+    map_rings(&net).map_err(|e| format!("{e:?}"))?;
+    attach(&net)?;
+    let uaddr = mem.at(BUFFERS) as u64;
+    let told = net.dev.tell(Msg::update(LAST, PAGE, uaddr, RW));
+    ensure_eq!(told, Ok(()), "the last page");
+    let old = net.ring(TX).avail_idx();
+    net.ring(TX).add(&[(LAST, 2 * PAGE as u32, 0)]);
+    net.submit(TX, old);
+    let used = net.ring(TX).wait_used_for(Duration::from_secs(2));
+    ensure_eq!(used.map(|used| used.1), Some(0), "used length");
+    ensure!(net.events[1].err.take() > 0, "no error was signalled");
+    let asked = net.dev.asked(100).map_err(|e| format!("{e:?}"))?;
+    ensure_eq!(asked, None, "a message");
+    // The page itself can be used, up to its end.
+    mem.write(BUFFERS, &[0; 12]);
+    mem.write(
+        BUFFERS + 12,
+        &frame(2, PAGE as usize - 12)[..PAGE as usize - 12],
+    );
+    let old = net.ring(TX).avail_idx();
+    net.ring(TX).add(&[(LAST, 100, 0)]);
+    net.submit(TX, old);
+    net.ring(TX).wait_used().ok_or("no used entry for TX")?;
+    net.wire.recv(10_000).ok_or("the frame did not arrive")?;
     Ok(())
 }
 
