@@ -9,6 +9,7 @@ mod copy;
 mod requests;
 
 use crate::{
+    dice::Dice,
     ensure, ensure_eq,
     guest::{Memory, Piece, DESC_WRITE},
     iommu::{Mapper, PAGE},
@@ -59,7 +60,7 @@ pub fn run(suite: &mut Suite, path: &str, c: bool) {
 struct Guest<'m> {
     net: Net<'m>,
     log: Log,
-    dice: u64,
+    dice: Dice,
 }
 
 impl<'m> Guest<'m> {
@@ -107,15 +108,8 @@ impl<'m> Guest<'m> {
         Self {
             net,
             log,
-            dice: 88172645463325252,
+            dice: Dice::new(1),
         }
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        (self.dice >> 11) % n
     }
 
     /// Receives a frame into buffers anywhere, which the driver has filled before, and sends one.
@@ -123,9 +117,9 @@ impl<'m> Guest<'m> {
         let hdr = self.net.options.hdr();
         let mem = self.net.rings[0].mem;
         let mergeable = self.net.options.features & F_MRG_RXBUF != 0;
-        let len = 60 + self.below(1400) as usize;
+        let len = 60 + self.dice.below(1400) as usize;
         let (count, each) = if mergeable {
-            (1 + self.below(3), 700)
+            (1 + self.dice.below(3), 700)
         } else {
             (1, 1600)
         };
@@ -134,7 +128,7 @@ impl<'m> Guest<'m> {
         while room < hdr + len || (buffers.len() as u64) < count {
             // One in each part of the memory, so that they do not overlap.
             let part = buffers.len() as u64 * copy::PART;
-            let at = BUFFERS + part + self.below(copy::PART - each);
+            let at = BUFFERS + part + self.dice.below(copy::PART - each);
             copy.fill(mem, at, each as usize, nth as u8);
             buffers.push((at, each as u32, DESC_WRITE));
             room += each as usize;

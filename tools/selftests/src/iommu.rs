@@ -2,7 +2,10 @@
 
 //! The messages of the device IOTLB, and a thread that answers misses as QEMU does.
 
-use crate::vhost::{readable, Errno, Region, Result, Vhost, EFAULT};
+use crate::{
+    dice::Dice,
+    vhost::{readable, Errno, Region, Result, Vhost, EFAULT},
+};
 use std::{
     sync::{
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -134,7 +137,7 @@ impl Mapper {
         let (until, count) = (stop.clone(), mapped.clone());
         let thread = std::thread::spawn(move || {
             let mut pages = Vec::new();
-            let mut dice = 0x9e37_79b9_7f4a_7c15u64;
+            let mut dice = Dice::new(1);
             while !until.load(Ordering::Acquire) {
                 if let Some((_, msg)) = dev.asked(5).expect("a message") {
                     let page = msg.iova / PAGE * PAGE;
@@ -144,11 +147,8 @@ impl Mapper {
                         count.fetch_add(1, Ordering::Relaxed);
                     }
                 }
-                dice ^= dice << 13;
-                dice ^= dice >> 7;
-                dice ^= dice << 17;
-                if dice % 3 == 0 && !pages.is_empty() {
-                    let page = pages.swap_remove((dice >> 8) as usize % pages.len());
+                if dice.once_in(3) && !pages.is_empty() {
+                    let page = pages.swap_remove(dice.below(pages.len() as u64) as usize);
                     // There is no IOTLB while the features are being changed.
                     let _ = dev.tell(Msg::invalidate(page, PAGE));
                 }

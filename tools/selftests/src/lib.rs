@@ -3,6 +3,7 @@
 //! A driver in userspace for vhost-net, the basis of the tests and the benchmarks.
 
 pub mod child;
+pub mod dice;
 pub mod guest;
 pub mod iommu;
 pub mod mem;

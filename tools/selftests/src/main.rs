@@ -41,7 +41,8 @@ mod workers;
 use clap::{Parser, ValueEnum};
 use std::{process::ExitCode, sync::atomic::Ordering, time::Duration};
 use vhost_selftests::{
-    child, diag, ensure, ensure_eq, guest, iommu, net, setup, setup::Way, tap, tap::Suite, vhost,
+    child, diag, dice, ensure, ensure_eq, guest, iommu, net, setup, setup::Way, tap, tap::Suite,
+    vhost,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

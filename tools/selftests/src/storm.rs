@@ -4,7 +4,6 @@
 //! No single outcome is right or wrong. Each kind of operation must have occurred, frames must
 //! have been moved, the kernel must report nothing, and everything must work afterwards.
 
-mod dice;
 mod ground;
 mod place;
 mod requests;
@@ -13,13 +12,13 @@ mod tally;
 use crate::{
     child::Child,
     diag,
+    dice::Dice,
     guest::Memory,
     lifecycle::no_worker_left,
     setup::{Net, Options},
     tap::{Outcome, Suite},
     vhost::*,
 };
-use dice::Dice;
 use place::Place;
 use std::{
     os::fd::AsRawFd,

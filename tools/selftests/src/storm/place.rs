@@ -3,12 +3,12 @@
 //! The resources that all threads of a storm share, and the operations on them.
 
 use super::{
-    dice::Dice,
     ground::{Ground, HOLE, HOLE_LEN},
     requests::{AVAIL, SIZE},
     tally::{Kind, Kind::*, Tally},
 };
 use crate::{
+    dice::Dice,
     guest::{Piece, DESC_INDIRECT, DESC_NEXT, DESC_WRITE},
     net::{frame, Tap, Wire},
     setup::{BUFFERS, RING_AT},
@@ -167,7 +167,7 @@ impl Place {
             }
             1 | 2 => {
                 mem.write_desc(at + head * 16, piece(at, true, dice), next as u16);
-                mem.write_desc(at + next * 16, piece(at, false, dice), dice.next() as u16);
+                mem.write_desc(at + next * 16, piece(at, false, dice), dice.roll() as u16);
             }
             _ => mem.write_desc(at + head * 16, piece(at, false, dice), next as u16),
         }
@@ -247,7 +247,7 @@ fn piece(at: u64, more: bool, dice: &mut Dice) -> Piece {
         return (FRAME, 12 + FRAME_LEN as u32, 0);
     }
     let addr = match dice.below(40) {
-        0 => dice.next(),
+        0 => dice.roll(),
         1..=8 => HOLE + dice.below(HOLE_LEN as u64),
         _ => BUFFERS + dice.below(1 << 20),
     };

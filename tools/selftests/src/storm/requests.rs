@@ -2,8 +2,8 @@
 
 //! The requests of a storm: each known request, alone and in the order that starts a device.
 
-use super::{dice::Dice, place::Place, tally::Kind::*};
-use crate::{setup::RING_AT, vhost::*};
+use super::{place::Place, tally::Kind::*};
+use crate::{dice::Dice, setup::RING_AT, vhost::*};
 use std::os::fd::AsRawFd;
 
 /// The number of entries of a ring, and the addresses of its parts.
